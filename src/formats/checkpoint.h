@@ -1,0 +1,52 @@
+// Checkpoint: a model as it lies on disk, opened and checked: metadata plus named tensor views into memory-mapped files.
+// The border between file formats and everything behind them. It knows no model family and computes nothing.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "base/tensor_view.h"
+#include "formats/metadata.h"
+
+namespace kinglet {
+
+class MappedFile;
+
+enum class CheckpointFormat { kGguf, kHuggingFace };
+
+struct Checkpoint {
+  CheckpointFormat format = CheckpointFormat::kGguf;
+  std::string path;    // as the user named it: a .gguf file, the first of a split, or a folder
+  Metadata metadata;   // GGUF key-values, or config.json flattened
+  std::vector<TensorView> tensors;
+  uint64_t total_bytes = 0;  // of tensor data
+
+  // Hugging Face folders only: contents of the side files, empty where absent. GGUF carries all of it in `metadata`.
+  struct SideFiles {
+    std::string config_json, generation_config_json, tokenizer_json, tokenizer_config_json, chat_template, special_tokens_map_json;
+    std::string tokenizer_model;  // SentencePiece protobuf bytes (tokenizer.model)
+    std::string tiktoken_model;   // tiktoken.model
+  } side_files;
+
+  // nullptr when absent.
+  const TensorView* find(std::string_view name) const;
+
+  // Keeps the maps alive as long as the checkpoint (and its copies of the pointers) live.
+  std::vector<std::shared_ptr<MappedFile>> files;
+  std::unordered_map<std::string_view, size_t> index;  // tensor name -> position in `tensors` (keys view their names)
+};
+
+// Opens a GGUF file (v2/v3; any part of a split finds its siblings), or a Hugging Face folder (config.json and
+// *.safetensors, sharded or not; a folder without tensors is an error unless vocabulary_only). Everything read from the
+// files is checked before use; errors name file, field, found and expected. Checkpoints are shared and immutable.
+struct OpenOptions {
+  bool vocabulary_only = false;  // accept files and folders without tensors (tokenizer work)
+};
+Result<std::shared_ptr<const Checkpoint>> open_checkpoint(const std::string& path, const OpenOptions& options = {});
+
+}  // namespace kinglet

@@ -1,0 +1,22 @@
+// Plain decoders: rows of any stored type to float, the definition that every packed kernel's weights must equal.
+// Bit for bit gguf-py's `dequantize`.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/result.h"
+#include "base/tensor_view.h"
+
+namespace kinglet {
+
+// True for the types decode_row accepts (all floating and quantised types; not the integer types).
+bool can_decode(DType type);
+
+// Decodes `values` elements (a multiple of the type's block) from `blocks` into `out`. KL_CHECKs can_decode(type).
+void decode_row(DType type, const std::byte* blocks, int64_t values, float* out);
+
+// The whole tensor, row-major.
+void decode_tensor(const TensorView& tensor, std::span<float> out);
+
+}  // namespace kinglet
