@@ -1,0 +1,51 @@
+// A model family: how its metadata becomes a ModelSpec, and what its tensors are called. One data file a family; the list
+// is in families.cc. Adding a family is a data file, a line there, and golden values.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "families/model_spec.h"
+#include "formats/checkpoint.h"
+
+namespace kinglet {
+
+struct Family {
+  std::string_view name;                               // "qwen2"
+  std::span<const std::string_view> gguf_architectures;  // values of general.architecture
+  std::span<const std::string_view> hf_architectures;    // entries of config.json's `architectures`
+  Result<ModelSpec> (*spec_from_gguf)(const Checkpoint& checkpoint);
+  Result<ModelSpec> (*spec_from_config)(const Checkpoint& checkpoint);
+  std::span<const TensorRule> tensors;
+};
+
+std::span<const Family* const> all_families();
+
+// The family of a checkpoint. kUnsupported names the architecture found and the ones supported, nearest first.
+Result<const Family*> find_family(const Checkpoint& checkpoint);
+
+// Where a slot's weights lie in a checkpoint: the tensor, the rows of it that are meant, and what to do to them.
+struct BoundTensor {
+  Slot slot;
+  int layer = -1;  // -1: of the whole model
+  const TensorView* tensor = nullptr;
+  int64_t first_row = 0, rows = 0;  // of the tensor, leading dimensions folded
+  Transform transform = Transform::kNone;
+};
+
+struct BoundModel {
+  const Family* family = nullptr;
+  ModelSpec spec;
+  std::vector<BoundTensor> tensors;
+  std::vector<std::string> ignored;  // tensors of the file that nothing uses, by name
+
+  const BoundTensor* find(Slot slot, int layer = -1) const;  // nullptr when absent
+};
+
+// Spec and tensors of a checkpoint, complete and with every shape checked against the spec.
+Result<BoundModel> bind_model(const Checkpoint& checkpoint);
+
+}  // namespace kinglet

@@ -1,0 +1,85 @@
+// Model: a bound checkpoint with its weights packed for this machine, and the forward pass over a batch of sequences.
+// It knows tokens, positions and KV pages; not requests, text or sampling. The forward pass is one page: forward.cc.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "families/model_spec.h"
+#include "formats/checkpoint.h"
+#include "kernels/ops.h"
+
+namespace kinglet {
+
+struct ModelOptions {
+  ComputeMode compute = ComputeMode::kInt8;
+  KvType kv_type = KvType::kF16;
+  int64_t page_positions = 64;   // positions in a KV page, a multiple of 16
+  int64_t context = 0;           // longest sequence to prepare for (rope tables); 0: what the model was trained for
+  std::string isa;               // forces an instruction set level by name; empty: the best
+  int threads = 0;               // 0: default_thread_count()
+  std::function<void(double fraction)> progress;  // while weights are packed; may be empty
+};
+
+// What a model needs, known before anything is allocated.
+struct MemoryPlan {
+  uint64_t weight_bytes = 0;        // packed
+  uint64_t kv_bytes_per_token = 0;  // all layers
+  uint64_t page_bytes = 0;          // one KV page, all layers
+  uint64_t rope_bytes = 0;
+  uint64_t working_bytes = 0;       // activations of the largest step
+};
+
+enum class LogitRows { kNone, kLast, kAll };
+
+// One sequence's share of a step: its next tokens, where they stand, and the pages its keys and values live in (at least
+// enough for first_position + tokens.size() positions; each `page_bytes` long, aligned to 64 bytes, zeroed when handed out).
+struct StepSlice {
+  std::span<const int32_t> tokens;
+  int64_t first_position = 0;
+  std::span<std::byte* const> pages;
+  LogitRows logits = LogitRows::kLast;
+};
+
+class Model {
+ public:
+  // Refuses (kResource, with the plan's numbers) what cannot fit into memory.
+  static Result<std::unique_ptr<Model>> load(std::shared_ptr<const Checkpoint> checkpoint, const ModelOptions& options = {});
+  ~Model();
+
+  const ModelSpec& spec() const;
+  const ModelOptions& options() const;
+  const MemoryPlan& plan() const;
+  IsaLevel isa() const;
+  int threads() const;
+  int64_t context() const;              // longest sequence, in positions
+  std::vector<std::string> notes() const;  // what a user should know: types widened, tensors ignored
+  // Bytes of weights a token's generation reads (embedding rows excluded): for bench and the roofline.
+  uint64_t weight_bytes_per_token() const;
+
+  // Tokens in a step at most; forward() KL_CHECKs it. More are split by the caller.
+  static constexpr int64_t kMaxStepTokens = 512;
+
+  // Runs one step. Token ids must be in [0, vocabulary) and positions below context() (checked by the caller: engine).
+  // Returns the logits of the rows asked for, slice by slice, [rows][vocabulary], valid until the next call. Not
+  // thread-safe: one caller (the engine thread) at a time.
+  std::span<const float> forward(std::span<const StepSlice> slices);
+
+  // The compute context, for sampling's row operations on the same thread.
+  Compute compute() const;
+
+ private:
+  struct State;
+  explicit Model(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// The plan for a checkpoint without loading it.
+Result<MemoryPlan> plan_memory(const Checkpoint& checkpoint, const ModelOptions& options);
+
+}  // namespace kinglet
