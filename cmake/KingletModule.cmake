@@ -9,6 +9,13 @@ function(kinglet_module folder)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER sources EXCLUDE REGEX "(_test|_bench|/main)\\.cc$")
+  if(NOT sources)  # a folder that so far holds headers only
+    add_library(kinglet_${folder} INTERFACE)
+    add_library(Kinglet::${folder} ALIAS kinglet_${folder})
+    target_include_directories(kinglet_${folder} INTERFACE
+      $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<INSTALL_INTERFACE:include/kinglet>)
+    return()
+  endif()
   add_library(kinglet_${folder} STATIC ${sources})
   add_library(Kinglet::${folder} ALIAS kinglet_${folder})
   target_include_directories(kinglet_${folder} PUBLIC

@@ -5,8 +5,8 @@ target_compile_options(kinglet_options INTERFACE
   # One meaning on every machine: no fused multiply-add but where the source says so, strict IEEE semantics.
   -ffp-contract=off -fno-fast-math -fno-strict-aliasing)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # False positives inside avx512fintrin.h (GCC PR 105593).
-  target_compile_options(kinglet_options INTERFACE -Wno-maybe-uninitialized -Wno-uninitialized)
+  # False positives of g++ 12: inside avx512fintrin.h (GCC PR 105593), in "literal" + std::string (PR 105651).
+  target_compile_options(kinglet_options INTERFACE -Wno-maybe-uninitialized -Wno-uninitialized -Wno-restrict)
 endif()
 if(KINGLET_SANITIZE)
   target_compile_options(kinglet_options INTERFACE -fsanitize=${KINGLET_SANITIZE} -fno-omit-frame-pointer
