@@ -1,0 +1,49 @@
+// ReasoningSplitter: separates what a model thinks (<think>…</think> and its relatives) from what it answers, while the
+// text streams. Any split of the text into pieces gives the same result. Works on text, never on tokens.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace kinglet {
+
+struct ReasoningMarkers {
+  std::string open;   // "<think>"
+  std::string close;  // "</think>"
+};
+
+struct ReasoningPiece {
+  std::string reasoning;
+  std::string answer;
+};
+
+// The markers that a model's template speaks of, absent when it shows no sign of reasoning.
+std::optional<ReasoningMarkers> find_reasoning_markers(std::string_view template_source);
+
+// Whether a rendered prompt ends inside an open thinking block, as templates of always-thinking models leave it.
+bool prompt_opens_reasoning(std::string_view prompt, const ReasoningMarkers& markers);
+
+class ReasoningSplitter {
+ public:
+  // `inside`: the prompt already opened the block (prompt_opens_reasoning).
+  explicit ReasoningSplitter(ReasoningMarkers markers, bool inside = false);
+
+  // What became certain with `text`. Text that may be the start of a marker is held back. White space next to the
+  // markers (after open, around close) is dropped. Only a block at the very start of the answer is reasoning: a later
+  // "<think>" is ordinary text.
+  ReasoningPiece push(std::string_view text);
+  // What was held back. An unfinished block stays reasoning.
+  ReasoningPiece finish();
+
+ private:
+  enum class State { kStart, kReasoning, kAfterClose, kAnswer };
+  bool step(ReasoningPiece* out, bool last);
+
+  ReasoningMarkers markers_;
+  State state_;
+  bool trim_left_;
+  std::string held_;
+};
+
+}  // namespace kinglet
