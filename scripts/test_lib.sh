@@ -1,0 +1,134 @@
+# Sourced by ./test: runs parts, counts, prints. A part is a command; what counts as a test inside of it:
+#   - each case of the GoogleTest result files that it left as $results/*.json,
+#   - else its last line, where that reads "N passed, N failed, N skipped",
+#   - else the part itself. It ends with 0 (passed), 77 (skipped; the last line says why), anything else (failed).
+
+test_logs=$root/build/test-logs
+part_names=() part_sets=() part_texts=() part_commands=()
+
+# part SET NAME TEXT COMMAND...
+part() {
+  part_sets+=("$1") part_names+=("$2") part_texts+=("$3")
+  shift 3
+  part_commands+=("$*")
+}
+
+# Prints "passed failed skipped" and, on the following lines, the cases that failed or were skipped.
+count_results() {  # EXIT_CODE LOG RESULTS
+  python3 "$root/scripts/count_results.py" "$@"
+}
+
+# gtest PRESET FOLDER [NAME=VALUE...]: builds FOLDER's test program and runs it
+gtest() {
+  local preset=$1 folder=$2 where
+  shift 2
+  build_preset "$preset" "${folder}_test" || return
+  for where in src tests; do
+    local program=$root/build/$preset/$where/$folder/${folder}_test
+    [ -x "$program" ] || continue
+    env "$@" "$program" --gtest_brief=1 --gtest_output="json:$results/$preset-$folder.json"
+    return
+  done
+  echo "there is no program ${folder}_test"
+  return 1
+}
+
+# gtests PRESET "FOLDER..." [NAME=VALUE...]: several, all of them even when one fails
+gtests() {
+  local preset=$1 folder status=0
+  local folders=$2
+  shift 2
+  # shellcheck disable=SC2086
+  build_preset "$preset" -k 0 $(printf '%s_test ' $folders)
+  for folder in $folders; do
+    echo "== $folder"
+    (gtest "$preset" "$folder" "$@") || { echo "== $folder failed"; status=1; }
+  done
+  return $status
+}
+
+run_part() {  # INDEX
+  local name=${part_names[$1]} began=$SECONDS code counts p f s
+  local log=$test_logs/${part_names[$1]}.log
+  results=$test_logs/$name
+  rm -rf "$results"
+  mkdir -p "$results"
+  progress "running $name"
+  (
+    cd "$root" || exit 1
+    ${part_commands[$1]}
+  ) >"$log" 2>&1 </dev/null 8>&-
+  code=$?
+  progress_end
+  counts=$(count_results $code "$log" "$results")
+  read -r p f s <<<"${counts%%$'\n'*}"
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  local verdict=ok
+  [ "$s" = 0 ] || verdict="ok, with skips"
+  [ $((p + f)) != 0 ] || verdict=SKIPPED
+  [ "$f" = 0 ] || verdict=FAILED
+  printf '%-16s %-15s %4d passed %3d failed %3d skipped %5d s   %s\n' "$name" "$verdict" "$p" "$f" "$s" \
+    $((SECONDS - began)) "${part_texts[$1]}"
+  [ "$f" = 0 ] || { echo "  --- the end of $log"; tail -n 40 "$log" | cut -c 1-300 | sed 's/^/  | /'; }
+  [ "$counts" = "${counts%%$'\n'*}" ] || printf '%s\n' "${counts#*$'\n'}" | sed 's/^/    /'
+}
+
+list_parts() {
+  local i
+  for i in "${!part_names[@]}"; do
+    printf '%-8s %-16s %s\n' "${part_sets[$i]}" "${part_names[$i]}" "${part_texts[$i]}"
+  done
+}
+
+# wanted INDEX ARGUMENT...: whether the command line asks for this part
+wanted() {
+  local set=${part_sets[$1]} name=${part_names[$1]} word
+  shift
+  for word in "$@"; do
+    case $word in
+      default) [ "$set" = default ] && return ;;
+      full) [ "$set" != long ] && return ;;
+      long) [ "$set" = long ] && return ;;
+      "$name") return ;;
+    esac
+  done
+  return 1
+}
+
+check_names() {
+  local word
+  for word in "$@"; do
+    case " default full long ${part_names[*]} " in
+      *" $word "*) ;;
+      *) echo "./test: there is no part \"$word\"; ./test --list shows them" >&2; exit 2 ;;
+    esac
+  done
+}
+
+main() {
+  local i sets="build test" began=$SECONDS
+  passed=0 failed=0 skipped=0
+  writable_build
+  mkdir -p "$test_logs"
+  [ $# != 0 ] || set -- default
+  define_parts
+  case $1 in
+    --list) list_parts; exit ;;
+    -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$root/test"; exit ;;
+  esac
+  check_names "$@"
+  for i in "${!part_names[@]}"; do
+    if wanted "$i" "$@" && [ "${part_sets[$i]}" != default ]; then sets="build test full"; fi
+  done
+  # shellcheck disable=SC2086
+  need_packages $sets
+  need_rust
+  lock_build tests 8
+  trap 'progress_end; echo "stopped"; exit 130' INT TERM
+  for i in "${!part_names[@]}"; do
+    wanted "$i" "$@" && run_part "$i"
+  done
+  echo "logs: build/test-logs/ ($((SECONDS - began)) s)"
+  echo "$passed passed, $failed failed, $skipped skipped"
+  [ $failed = 0 ] && [ $passed != 0 ]
+}
