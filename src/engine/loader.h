@@ -1,0 +1,44 @@
+// From a path to something that runs: checkpoint, tokenizer, memory plan, model, engine. Decides the context.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "engine/engine.h"
+#include "engine/step_model.h"
+#include "formats/checkpoint.h"
+#include "text/tokenizer.h"
+
+namespace kinglet {
+
+struct LoadOptions {
+  ModelOptions model;  // context: 0 means the smaller of what the model was trained for and what memory allows
+  EngineOptions engine;
+  bool need_tokenizer = true;                                        // false: a model without one is no error
+  std::function<void(const char* stage, double fraction)> progress;  // "weights"; may be empty
+};
+
+struct ContextChoice {
+  int64_t context = 0;
+  uint64_t kv_bytes = 0;  // of the whole page pool
+  std::string reason;     // "8192 tokens: what the model was trained for", …
+};
+
+// The context and the memory for KV pages, from what the model needs and `available` bytes of memory. kResource, with
+// the numbers, when not even a short context fits, or when the one asked for does not.
+Result<ContextChoice> choose_context(const MemoryPlan& plan, int64_t trained, int64_t page_positions,
+                                     uint64_t available, int64_t asked, const EngineOptions& engine);
+
+// A model ready to run steps, without an engine: for logits and evaluation. The context is options.model.context, or
+// what the model was trained for but no more than `context_needed`, where that is not 0.
+Result<std::unique_ptr<StepModel>> load_step_model(std::shared_ptr<const Checkpoint> checkpoint,
+                                                   const ModelOptions& options, int64_t context_needed = 0);
+
+Result<std::unique_ptr<Engine>> load_engine(const std::string& path, const LoadOptions& options = {});
+Result<std::unique_ptr<Engine>> load_engine(std::shared_ptr<const Checkpoint> checkpoint,
+                                            const LoadOptions& options = {});
+
+}  // namespace kinglet

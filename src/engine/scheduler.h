@@ -1,0 +1,87 @@
+// Scheduler: decides which tokens of which sequences go into the next step. Values in, values out: it knows counts of
+// tokens and pages; no model, no memory, no threads, no clock.
+//
+// The policy. Sequences are served first come, first served. Tokens that follow an answer's last one (decodes) go into
+// every step; prompts fill the rest of the step in chunks, older ones first. When pages run out, a sequence may take
+// those of younger ones only: the youngest loses all of its pages and goes back to the head of the waiting line, to be
+// computed anew. So the oldest sequence always advances, and everything that add() accepted ends.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "base/result.h"
+
+namespace kinglet {
+
+using SequenceId = uint64_t;  // given out by the caller, ascending: the age of a sequence
+
+struct SchedulerLimits {
+  int64_t page_positions = 64;
+  int64_t pages = 0;          // in the pool
+  int64_t max_running = 16;   // sequences that hold pages at once; at most step_tokens
+  int64_t step_tokens = 512;  // in a step
+};
+
+// One sequence's share of a step: its tokens [first_position, first_position + tokens).
+struct PlannedSlice {
+  SequenceId id = 0;
+  int64_t first_position = 0;
+  int64_t tokens = 0;
+  int64_t pages = 0;     // the sequence holds from now on; the caller brings its list of pages to this length
+  bool samples = false;  // the slice reaches the last known token: a next one is to be chosen
+  bool operator==(const PlannedSlice&) const = default;
+};
+
+struct StepPlan {
+  std::vector<SequenceId> preempted;  // give up all their pages, before the slices take theirs
+  std::vector<SequenceId> admitted;   // join with this step (again, perhaps)
+  std::vector<PlannedSlice> slices;   // oldest sequence first
+  bool empty() const { return slices.empty(); }
+};
+
+class Scheduler {
+ public:
+  explicit Scheduler(const SchedulerLimits& limits);
+
+  // A sequence of `known` tokens that may grow to `longest` joins the waiting line. kResource, with the numbers, when
+  // the pool could never hold it. Ids must ascend.
+  Status add(SequenceId id, int64_t known, int64_t longest);
+
+  // Plans a step and takes its pages; the caller runs it and reports with advance() before it plans the next.
+  StepPlan plan_step();
+
+  // After the step: each slice's tokens are in the cache.
+  void advance(const StepPlan& plan);
+  // A token was chosen for the sequence: it is one longer. Only after a slice with `samples`.
+  void append_token(SequenceId id);
+  // The sequence is over or given up: forgotten, its pages free. Between steps or after advance().
+  void remove(SequenceId id);
+
+  const SchedulerLimits& limits() const { return limits_; }
+  int64_t running() const { return running_; }
+  int64_t waiting() const { return static_cast<int64_t>(sequences_.size()) - running_; }
+  int64_t free_pages() const { return limits_.pages - held_; }
+  int64_t held_pages(SequenceId id) const;
+  int64_t pages_for(int64_t positions) const;
+
+ private:
+  struct Sequence {
+    int64_t known = 0, computed = 0, longest = 0, pages = 0;
+    bool running = false;
+  };
+  using Entry = std::map<SequenceId, Sequence>::iterator;
+  bool take_pages(Entry taker, int64_t positions, StepPlan* plan);
+  void plan_slice(Entry entry, int64_t tokens, StepPlan* plan);
+  void preempt(Entry entry, StepPlan* plan);
+  int64_t room(Entry entry) const;
+  void plan_prompts(StepPlan* plan);
+  void admit(StepPlan* plan);
+
+  SchedulerLimits limits_;
+  std::map<SequenceId, Sequence> sequences_;  // oldest first; every running one is older than every waiting one
+  int64_t running_ = 0, held_ = 0, budget_ = 0;
+};
+
+}  // namespace kinglet
