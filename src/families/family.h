@@ -1,5 +1,5 @@
-// A model family: how its metadata becomes a ModelSpec, and what its tensors are called. One data file a family; the list
-// is in families.cc. Adding a family is a data file, a line there, and golden values.
+// A model family: how its metadata becomes a ModelSpec, and what its tensors are called. One data file a family; the
+// list is in families.cc. Adding a family is a data file, a line there, and golden values.
 #pragma once
 
 #include <span>
@@ -14,7 +14,7 @@
 namespace kinglet {
 
 struct Family {
-  std::string_view name;                               // "qwen2"
+  std::string_view name;                                 // "qwen2"
   std::span<const std::string_view> gguf_architectures;  // values of general.architecture
   std::span<const std::string_view> hf_architectures;    // entries of config.json's `architectures`
   Result<ModelSpec> (*spec_from_gguf)(const Checkpoint& checkpoint);
@@ -27,12 +27,11 @@ std::span<const Family* const> all_families();
 // The family of a checkpoint. kUnsupported names the architecture found and the ones supported, nearest first.
 Result<const Family*> find_family(const Checkpoint& checkpoint);
 
-// Where a slot's weights lie in a checkpoint: the tensor, the rows of it that are meant, and what to do to them.
+// Where a slot's weights lie in a checkpoint, and what has to be done to them.
 struct BoundTensor {
-  Slot slot;
+  Slot slot = Slot::kCount;
   int layer = -1;  // -1: of the whole model
   const TensorView* tensor = nullptr;
-  int64_t first_row = 0, rows = 0;  // of the tensor, leading dimensions folded
   Transform transform = Transform::kNone;
 };
 

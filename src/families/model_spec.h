@@ -1,6 +1,6 @@
-// ModelSpec: what a model computes, as plain data. A family's data file turns metadata into one of these; nn/ runs it and
-// knows no family. Everything a layer may differ in is stated a layer, so that mixed recipes (local and global attention,
-// dense then expert layers, linear attention) need no special case.
+// ModelSpec: what a model computes, as plain data. A family's data file turns metadata into one of these; nn/ runs it
+// and knows no family. Everything a layer may differ in is stated a layer, so that mixed recipes (local and global
+// attention, dense then expert layers, linear attention) need no special case.
 #pragma once
 
 #include <cstdint>
@@ -11,18 +11,19 @@
 
 namespace kinglet {
 
-// Rotary embedding of one kind of layer. Heads are held half-split (pairs p and p + rotated/2) whatever the file's order.
+// Rotary embedding of one kind of layer. Heads are held half-split (pairs p and p + rotated/2) whatever the file's
+// order.
 struct RopeSpec {
   int64_t rotated = 0;  // rotated dimensions of a head; 0: none (NoPE layers)
   double theta = 10000.0;
   enum class Scaling { kNone, kLinear, kLlama3, kYarn, kFactors } scaling = Scaling::kNone;
-  double factor = 1.0;                      // kLinear, kLlama3, kYarn
-  double low_freq_factor = 1.0;             // kLlama3
-  double high_freq_factor = 4.0;            // kLlama3
-  int64_t original_context = 0;             // kLlama3, kYarn
-  double beta_fast = 32.0, beta_slow = 1.0; // kYarn
-  double magnitude = 1.0;                   // multiplies cos and sin
-  std::vector<double> factors;              // kFactors: divisors of the inverse frequencies, one a pair (GGUF rope_freqs)
+  double factor = 1.0;                       // kLinear, kLlama3, kYarn
+  double low_freq_factor = 1.0;              // kLlama3
+  double high_freq_factor = 4.0;             // kLlama3
+  int64_t original_context = 0;              // kLlama3, kYarn
+  double beta_fast = 32.0, beta_slow = 1.0;  // kYarn
+  double magnitude = 1.0;                    // multiplies cos and sin
+  std::vector<double> factors;  // kFactors: divisors of the inverse frequencies, one a pair (GGUF rope_freqs)
   bool operator==(const RopeSpec&) const = default;
 };
 
@@ -48,8 +49,8 @@ struct LayerSpec {
 };
 
 struct ModelSpec {
-  std::string family;        // "llama", "qwen3", …
-  std::string architecture;  // as the file calls it
+  std::string family;                              // "llama", "qwen3", …
+  std::string architecture;                        // as the file calls it
   int64_t vocabulary = 0, width = 0, context = 0;  // width: of the residual stream; context: positions trained for
   double norm_epsilon = 1e-5;
   double embedding_scale = 1.0;
@@ -61,9 +62,30 @@ struct ModelSpec {
 
 // Weights a model may have, by what they are for. A slot's tensors are found by the family's name table.
 enum class Slot : uint8_t {
-  kEmbedding, kOutputNorm, kOutput, kRopeFactors,
-  kAttentionNorm, kQ, kK, kV, kQBias, kKBias, kVBias, kQNorm, kKNorm, kAttentionOutput, kAttentionOutputBias, kPostAttentionNorm,
-  kFfnNorm, kGate, kUp, kDown, kGateBias, kUpBias, kDownBias, kPostFfnNorm,
+  kEmbedding,
+  kOutputNorm,
+  kOutput,
+  kRopeFactors,
+  kAttentionNorm,
+  kQ,
+  kK,
+  kV,
+  kQBias,
+  kKBias,
+  kVBias,
+  kQNorm,
+  kKNorm,
+  kAttentionOutput,
+  kAttentionOutputBias,
+  kPostAttentionNorm,
+  kFfnNorm,
+  kGate,
+  kUp,
+  kDown,
+  kGateBias,
+  kUpBias,
+  kDownBias,
+  kPostFfnNorm,
   kCount
 };
 std::string_view slot_name(Slot slot);
@@ -79,13 +101,11 @@ enum class Transform : uint8_t {
 // One line of a family's name table. "{}" in a name stands for the layer's number.
 struct TensorRule {
   Slot slot;
-  std::string_view gguf_name;         // "blk.{}.attn_q.weight"; empty: never in GGUF
-  std::string_view hf_name;           // "model.layers.{}.self_attn.q_proj.weight"; empty: never in Hugging Face folders
-  bool required = true;               // for the layers that need it
+  std::string_view gguf_name;  // "blk.{}.attn_q.weight"; empty: never in GGUF
+  std::string_view hf_name;    // "model.layers.{}.self_attn.q_proj.weight"; empty: never in Hugging Face folders
+  bool required = true;
   Transform gguf_transform = Transform::kNone;
   Transform hf_transform = Transform::kNone;
-  // A part of a fused tensor: rows [first, first + count) in units of heads, see FusedPart.
-  enum class Part : uint8_t { kWhole, kQOfQkv, kKOfQkv, kVOfQkv, kGateOfGateUp, kUpOfGateUp } part = Part::kWhole;
 };
 
 }  // namespace kinglet

@@ -1,0 +1,50 @@
+// Qwen3 (dense): no biases, an RMS norm on each head of q and k before the rotary embedding, a head size of its own.
+// Source: transformers models/qwen3.
+#include "families/common.h"
+#include "families/families.h"
+
+namespace kinglet {
+namespace {
+
+constexpr std::string_view kGguf[] = {"qwen3"};
+constexpr std::string_view kHf[] = {"Qwen3ForCausalLM"};
+constexpr std::array<TensorRule, 6> kHeadNormsAndBiases = {{
+    {Slot::kQNorm, "blk.{}.attn_q_norm.weight", "model.layers.{}.self_attn.q_norm.weight"},
+    {Slot::kKNorm, "blk.{}.attn_k_norm.weight", "model.layers.{}.self_attn.k_norm.weight"},
+    {Slot::kQBias, "blk.{}.attn_q.bias", "model.layers.{}.self_attn.q_proj.bias", false},
+    {Slot::kKBias, "blk.{}.attn_k.bias", "model.layers.{}.self_attn.k_proj.bias", false},
+    {Slot::kVBias, "blk.{}.attn_v.bias", "model.layers.{}.self_attn.v_proj.bias", false},
+    {Slot::kAttentionOutputBias, "blk.{}.attn_output.bias", "model.layers.{}.self_attn.o_proj.bias", false},
+}};
+constexpr auto kTensors = join_rules(kCommonMatrices, kPreNorms, kHalfSplitQk, kHeadNormsAndBiases, kRopeFactorsTensor);
+
+void use_head_norms(ModelSpec& spec) {
+  for (LayerSpec& layer : spec.layers) layer.attention.qk_norm = true;
+}
+
+Result<ModelSpec> from_gguf(const Checkpoint& checkpoint) {
+  KL_TRY(ModelSpec spec, baseline_from_gguf(checkpoint));
+  use_head_norms(spec);
+  return spec;
+}
+
+Result<ModelSpec> from_config(const Checkpoint& checkpoint) {
+  KL_TRY(ModelSpec spec, baseline_from_config(checkpoint));
+  FieldReader r(checkpoint.metadata, "");
+  spec.tied_embeddings = r.boolean_or("tie_word_embeddings", false);
+  if (r.boolean_or("use_sliding_window", false)) {
+    const int64_t window = r.integer_or("sliding_window", 0, kMaxContext, 0);
+    const int64_t full_layers = r.integer_or("max_window_layers", 0, kMaxLayers, 28);
+    for (size_t i = static_cast<size_t>(full_layers); i < spec.layers.size(); i++)
+      spec.layers[i].attention.window = window;
+  }
+  KL_RETURN_IF_ERROR(r.status());
+  use_head_norms(spec);
+  return spec;
+}
+
+}  // namespace
+
+const Family kQwen3 = {"qwen3", kGguf, kHf, from_gguf, from_config, kTensors};
+
+}  // namespace kinglet
