@@ -1,5 +1,5 @@
-// Checkpoint: a model as it lies on disk, opened and checked: metadata plus named tensor views into memory-mapped files.
-// The border between file formats and everything behind them. It knows no model family and computes nothing.
+// Checkpoint: a model as it lies on disk, opened and checked: metadata plus named tensor views into memory-mapped
+// files. The border between file formats and everything behind them. It knows no model family and computes nothing.
 #pragma once
 
 #include <memory>
@@ -21,14 +21,15 @@ enum class CheckpointFormat { kGguf, kHuggingFace };
 
 struct Checkpoint {
   CheckpointFormat format = CheckpointFormat::kGguf;
-  std::string path;    // as the user named it: a .gguf file, the first of a split, or a folder
-  Metadata metadata;   // GGUF key-values, or config.json flattened
+  std::string path;   // as the user named it: a .gguf file, the first of a split, or a folder
+  Metadata metadata;  // GGUF key-values, or config.json flattened
   std::vector<TensorView> tensors;
   uint64_t total_bytes = 0;  // of tensor data
 
   // Hugging Face folders only: contents of the side files, empty where absent. GGUF carries all of it in `metadata`.
   struct SideFiles {
-    std::string config_json, generation_config_json, tokenizer_json, tokenizer_config_json, chat_template, special_tokens_map_json;
+    std::string config_json, generation_config_json, tokenizer_json, tokenizer_config_json, chat_template,
+        special_tokens_map_json;
     std::string tokenizer_model;  // SentencePiece protobuf bytes (tokenizer.model)
     std::string tiktoken_model;   // tiktoken.model
   } side_files;

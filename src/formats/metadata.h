@@ -1,6 +1,7 @@
 // Typed key/value metadata of a checkpoint: GGUF's key-value section, or config.json flattened with dots
 // ("rope_scaling.factor"; arrays of scalars stay arrays; arrays of objects are flattened with indices: "x.0.y").
-// null values are absent. Getters never coerce silently: a wrong type is an Error that names file, key, found, expected.
+// null values are absent. Getters never coerce silently: a wrong type is an Error that names file, key, found,
+// expected.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,8 @@
 
 namespace kinglet {
 
-using MetadataValue = std::variant<bool, int64_t, uint64_t, double, std::string, std::vector<bool>, std::vector<int64_t>,
-                                   std::vector<double>, std::vector<std::string>>;
+using MetadataValue = std::variant<bool, int64_t, uint64_t, double, std::string, std::vector<bool>,
+                                   std::vector<int64_t>, std::vector<double>, std::vector<std::string>>;
 
 class Metadata {
  public:
