@@ -1,7 +1,7 @@
-// One instruction set's functions for everything but the products: rows, rotary embeddings, the KV cache, attention, logits.
-// Each works on one row (or one tile of attention) on the calling thread; ops-level wrappers (rows.cc, attention.cc, …)
-// check shapes and spread rows over the pool. ref/ holds the plain definitions, simd/*.inc the vector forms; both have the
-// same bits (docs/NUMERICS.md). NaNs count as equal to each other.
+// One instruction set's functions for everything but the products: rows, rotary embeddings, the KV cache, attention,
+// logits. Each works on one row (or one tile of attention) on the calling thread; ops-level wrappers (rows.cc,
+// attention.cc, …) check shapes and spread rows over the pool. ref/ holds the plain definitions, simd/*.inc the vector
+// forms; both have the same bits (docs/NUMERICS.md). NaNs count as equal to each other.
 #pragma once
 
 #include <cstddef>
@@ -19,18 +19,19 @@ struct AttentionTile {
   int64_t kv_head = 0;
   int64_t tile = 0;  // positions [tile, tile + 1) * kAttentionTile
   int64_t rows = 0;  // query rows: (token, head) pairs that read this kv head
-  // Queries as attention_query left them: `q` [rows][query_stride] for float KV types; `q8` the same shape and `q8_scale`
-  // [rows][query_stride / 32] for q8_0.
+  // Queries as attention_query left them: `q` [rows][query_stride] for float KV types; `q8` the same shape and
+  // `q8_scale` [rows][query_stride / 32] for q8_0.
   const float* q = nullptr;
   const int8_t* q8 = nullptr;
   const float* q8_scale = nullptr;
-  // Visible positions of each row in this tile, relative to its start: [first, last), 0 <= first <= last <= 256. Rows with
-  // first == last see nothing; their outputs are not written.
+  // Visible positions of each row in this tile, relative to its start: [first, last), 0 <= first <= last <= 256. Rows
+  // with first == last see nothing; their outputs are not written.
   const int32_t* first = nullptr;
   const int32_t* last = nullptr;
-  float soft_cap = 0.0f;  // 0: none
+  float soft_cap = 0.0f;     // 0: none
   float* scratch = nullptr;  // attention_scratch_floats(layout, rows), aligned to 64 bytes
-  // Results: maximum of the scores, sum of exp(score - maximum), the same sum weighted by v: `acc` [rows][value_stride].
+  // Results: maximum of the scores, sum of exp(score - maximum), the same sum weighted by v: `acc`
+  // [rows][value_stride].
   float* max = nullptr;
   float* sum = nullptr;
   float* acc = nullptr;
@@ -45,11 +46,13 @@ struct RowKernels {
   // One head: pairs (x[p], x[p + half]).
   void (*rope_half_split)(const float* cos, const float* sin, int64_t half, float* x);
 
-  // One token's k or v of one kv head into its page: `area` is that head's K (V) area of the page, `slot` the position in it.
+  // One token's k or v of one kv head into its page: `area` is that head's K (V) area of the page, `slot` the position
+  // in it.
   void (*store_k)(const KvLayout& layout, const float* k, std::byte* area, int64_t slot);
   void (*store_v)(const KvLayout& layout, const float* v, std::byte* area, int64_t slot);
 
-  // A query row as attention_tile wants it: q * scale, padded with zeros to query_stride; for q8_0 quantised by groups of 32.
+  // A query row as attention_tile wants it: q * scale, padded with zeros to query_stride; for q8_0 quantised by groups
+  // of 32.
   void (*attention_query)(const KvLayout& layout, const float* q, float scale, float* out, int8_t* q8, float* q8_scale);
   void (*attention_tile)(const AttentionTile& tile);
   // Adds the tile (max, sum, acc) to the state (m, l, a), both of `n` values: see docs/NUMERICS.md.

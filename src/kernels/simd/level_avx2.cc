@@ -1,0 +1,32 @@
+// The kernels built for: x86-64 with AVX2, FMA and F16C.
+#include "kernels/simd/level_prelude.h"
+
+#if defined(__x86_64__)
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+#endif
+
+#define KL_EMULATE_HALF 0
+#define KL_VNNI 0
+
+namespace kinglet::level_avx2 {
+
+constexpr IsaLevel kThisLevel = IsaLevel::kAvx2;
+
+#include "kernels/simd/vec_avx2.inc"
+//
+#include "kernels/simd/level.inc"
+
+}  // namespace kinglet::level_avx2
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#endif
