@@ -134,7 +134,7 @@ RopeSpec rope_from_config(FieldReader& r, std::string_view kind, int64_t rotated
     rope.original_context = r.integer_or(at + "original_max_position_embeddings", 1, kMaxContext, context);
     rope.beta_fast = r.number_or(at + "beta_fast", 32.0);
     rope.beta_slow = r.number_or(at + "beta_slow", 1.0);
-    rope.magnitude = r.number_or(at + "attention_factor", 0.1 * std::log(rope.factor) + 1.0);
+    rope.magnitude = r.number_or(at + "attention_factor", 0.0);
   } else if (type != "default") {
     r.unsupported(at + "rope_type", "found \"" + type + "\", supported are default, linear, llama3, yarn");
   }

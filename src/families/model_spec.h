@@ -22,7 +22,7 @@ struct RopeSpec {
   double high_freq_factor = 4.0;             // kLlama3
   int64_t original_context = 0;              // kLlama3, kYarn
   double beta_fast = 32.0, beta_slow = 1.0;  // kYarn
-  double magnitude = 1.0;                    // multiplies cos and sin
+  double magnitude = 0.0;  // multiplies cos and sin; 0: what the scaling defines (kYarn: 0.1 ln factor + 1, else 1)
   std::vector<double> factors;  // kFactors: divisors of the inverse frequencies, one a pair (GGUF rope_freqs)
   bool operator==(const RopeSpec&) const = default;
 };

@@ -1,9 +1,10 @@
 // The operations that the forward pass is written in. Each has one meaning (the plain definition in ref/), which every
-// instruction set's version equals bit for bit, whatever the number of tokens, their neighbours and the number of threads.
+// instruction set's version equals bit for bit, whatever the number of tokens, their neighbours and the number of
+// threads.
 //
-// Shapes: matrices of activations are [tokens][columns], row-major, `ld` floats from one row to the next. All pointers are
-// to float unless said otherwise; outputs may not overlap inputs unless said otherwise. Nothing here fails: shapes are the
-// caller's promise (KL_CHECK).
+// Shapes: matrices of activations are [tokens][columns], row-major, `ld` floats from one row to the next. All pointers
+// are to float unless said otherwise; outputs may not overlap inputs unless said otherwise. Nothing here fails: shapes
+// are the caller's promise (KL_CHECK).
 #pragma once
 
 #include <cstdint>
@@ -28,29 +29,37 @@ struct Compute {
 
 // ---- weights ------------------------------------------------------------------------------------------------------
 
-// A weight matrix [rows = outputs][columns = inputs] re-laid for the kernels: 16 rows interleaved, one 32-bit lane a row,
-// about the size it has in the file. Types without a packed form are widened to F32 (`widened()`).
+// Decodes `values` elements of a stored type to floats (formats/decode.h's decode_row): for types without a packed
+// form.
+using RowDecoder = void (*)(DType type, const std::byte* blocks, int64_t values, float* out);
+
+// A weight matrix [rows = outputs][columns = inputs] re-laid for the kernels: 16 rows interleaved, one 32-bit lane a
+// row, about the size it has in the file. Types without a packed form are widened to F32 (`widened()`).
 class PackedMatrix {
  public:
   PackedMatrix() = default;
   int64_t rows() const { return rows_; }
   int64_t columns() const { return columns_; }
-  DType dtype() const { return dtype_; }       // of the packed form
-  bool widened() const { return widened_; }    // true when the file's type had no packed form
+  DType dtype() const { return dtype_; }     // of the packed form
+  bool widened() const { return widened_; }  // true when the file's type had no packed form
   uint64_t bytes() const { return buffer_.size(); }
   const std::byte* data() const { return buffer_.data(); }
 
  private:
-  friend Result<PackedMatrix> pack_matrix(const Compute&, const TensorView&, std::span<const int32_t>);
+  friend Result<PackedMatrix> pack_matrix(const Compute&, const TensorView&, RowDecoder, std::span<const int32_t>);
   DType dtype_ = DType::kF32;
   int64_t rows_ = 0, columns_ = 0;
   bool widened_ = false;
   AlignedBuffer buffer_;
 };
 
-// Packs a 2-d tensor (leading dimensions are folded into rows). `row_order`, if not empty, gives for each packed row the
-// tensor row it comes from (a selection or permutation). kResource when memory runs out.
-Result<PackedMatrix> pack_matrix(const Compute& compute, const TensorView& tensor, std::span<const int32_t> row_order = {});
+// Packs a 2-d tensor (leading dimensions are folded into rows). `row_order`, if not empty, gives for each packed row
+// the tensor row it comes from (a selection or permutation). kResource when memory runs out.
+Result<PackedMatrix> pack_matrix(const Compute& compute, const TensorView& tensor, RowDecoder decode,
+                                 std::span<const int32_t> row_order = {});
+
+// Bytes that pack_matrix will allocate for a matrix of this type and shape.
+uint64_t packed_matrix_bytes(DType type, int64_t rows, int64_t columns);
 
 // ---- activations and products ---------------------------------------------------------------------------------------
 
@@ -80,15 +89,15 @@ class Activations {
   int64_t tokens_ = 0, columns_ = 0, ld_ = 0;
 };
 
-// y[t][r] = sum over k of w[r][k] * x[t][k], t < x.tokens(), r < w.rows(). Float-typed weights (F32, F16, BF16) use float
-// activations in either mode. docs/NUMERICS.md fixes the arithmetic a format.
+// y[t][r] = sum over k of w[r][k] * x[t][k], t < x.tokens(), r < w.rows(). Float-typed weights (F32, F16, BF16) use
+// float activations in either mode. docs/NUMERICS.md fixes the arithmetic a format.
 void linear(const Compute& compute, ComputeMode mode, const PackedMatrix& w, Activations& x, float* y, int64_t ldy);
 
 // ---- rows -----------------------------------------------------------------------------------------------------------
 
 // y[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i], for each of `rows` rows of `n`. y may be x. (Zhang & Sennrich 2019)
-void rms_norm(const Compute& compute, const float* x, int64_t ldx, const float* weight, float eps, int64_t rows, int64_t n,
-              float* y, int64_t ldy);
+void rms_norm(const Compute& compute, const float* x, int64_t ldx, const float* weight, float eps, int64_t rows,
+              int64_t n, float* y, int64_t ldy);
 
 // x[t][i] += bias[i].
 void add_bias(const Compute& compute, float* x, int64_t ld, const float* bias, int64_t tokens, int64_t n);
@@ -104,31 +113,34 @@ enum class Activation { kSilu, kGeluTanh, kGeluErf, kRelu };
 void gated_activation(const Compute& compute, Activation act, float* gate, int64_t ldg, const float* up, int64_t ldu,
                       int64_t tokens, int64_t n);
 
-// ---- rotary embeddings ------------------------------------------------------------------------------------------------
+// ---- rotary embeddings
+// ------------------------------------------------------------------------------------------------
 
 // cos and sin of every position's angles, computed once at load with our own functions: [positions][rotated / 2] each.
 struct RopeTable {
-  int64_t rotated = 0;    // rotated dimensions of a head, even
+  int64_t rotated = 0;  // rotated dimensions of a head, even
   int64_t positions = 0;
-  AlignedBuffer buffer;   // cos plane, then sin plane
+  AlignedBuffer buffer;  // cos plane, then sin plane
   const float* cos_row(int64_t position) const { return buffer.as<float>() + position * (rotated / 2); }
   const float* sin_row(int64_t position) const { return buffer.as<float>() + (positions + position) * (rotated / 2); }
 };
 // angle(position, p) = position * inverse_frequency[p]; cos and sin are multiplied by `magnitude` (1 but for YaRN-like
 // scalings). Angles are reduced in double.
-Result<RopeTable> make_rope_table(const Compute& compute, std::span<const double> inverse_frequency, float magnitude, int64_t positions);
+Result<RopeTable> make_rope_table(const Compute& compute, std::span<const double> inverse_frequency, float magnitude,
+                                  int64_t positions);
 
 // Rotates pairs (x[p], x[p + rotated/2]) of each head of each token in place: x is [tokens][heads][head_dim], ld floats
 // from token to token; the dimensions past `rotated` pass through.
 void rope_half_split(const Compute& compute, const RopeTable& table, const int32_t* positions, float* x, int64_t ld,
                      int64_t tokens, int64_t heads, int64_t head_dim);
 
-// ---- attention over a paged cache ---------------------------------------------------------------------------------------
+// ---- attention over a paged cache
+// ---------------------------------------------------------------------------------------
 
 enum class KvType { kF32, kF16, kQ8_0 };
 
-// How one layer's keys and values lie in a page of `page_positions` positions (a multiple of 16). A page holds, for each
-// kv head, its K area then its V area; kernels/kv_layout.h has the arithmetic and the picture.
+// How one layer's keys and values lie in a page of `page_positions` positions (a multiple of 16). A page holds, for
+// each kv head, its K area then its V area; kernels/kv_layout.h has the arithmetic and the picture.
 struct KvLayout {
   KvType type = KvType::kF16;
   int64_t kv_heads = 0, head_dim = 0, value_dim = 0, page_positions = 0;
@@ -137,31 +149,32 @@ struct KvLayout {
   uint64_t page_bytes() const { return static_cast<uint64_t>(kv_heads) * (k_bytes_per_head() + v_bytes_per_head()); }
 };
 
-// One sequence's share of a batch: tokens [first_token, first_token + tokens) of the batch stand at consecutive positions
-// from first_position; pages[i] is this layer's part of the page with positions [i, i+1) * page_positions.
+// One sequence's share of a batch: tokens [first_token, first_token + tokens) of the batch stand at consecutive
+// positions from first_position; pages[i] is this layer's part of the page with positions [i, i+1) * page_positions.
 struct SequenceSlice {
   int64_t first_token = 0, tokens = 0, first_position = 0;
   std::byte* const* pages = nullptr;
 };
 
-// Stores k [tokens][kv_heads][head_dim] and v [tokens][kv_heads][value_dim] (ld floats a token) into the pages. Values are
-// saturated to the finite range of the type. Pages must have been zeroed when they were handed out.
-void kv_store(const Compute& compute, const KvLayout& layout, std::span<const SequenceSlice> slices, const float* k, int64_t ldk,
-              const float* v, int64_t ldv);
+// Stores k [tokens][kv_heads][head_dim] and v [tokens][kv_heads][value_dim] (ld floats a token) into the pages. Values
+// are saturated to the finite range of the type. Pages must have been zeroed when they were handed out.
+void kv_store(const Compute& compute, const KvLayout& layout, std::span<const SequenceSlice> slices, const float* k,
+              int64_t ldk, const float* v, int64_t ldv);
 
 struct AttentionParams {
-  int64_t heads = 0;        // query heads; head h reads kv head h * kv_heads / heads
-  float scale = 1.0f;       // on q·k
-  float soft_cap = 0.0f;    // 0: none; else cap * tanh(score / cap)
-  int64_t window = 0;       // 0: none; else a token sees itself and the window - 1 positions before it
+  int64_t heads = 0;      // query heads; head h reads kv head h * kv_heads / heads
+  float scale = 1.0f;     // on q·k
+  float soft_cap = 0.0f;  // 0: none; else cap * tanh(score / cap)
+  int64_t window = 0;     // 0: none; else a token sees itself and the window - 1 positions before it
 };
 // out[t][h] = softmax over the visible positions of (q·k) applied to v; q is [tokens][heads][head_dim], out
-// [tokens][heads][value_dim]. Causal. Keys and values are read as the cache stores them, this step's too (kv_store first).
-// Positions are walked in tiles of 256 at absolute positions; tiles are merged in order.
-void attention(const Compute& compute, const KvLayout& layout, const AttentionParams& params, std::span<const SequenceSlice> slices,
-               const float* q, int64_t ldq, float* out, int64_t ldo);
+// [tokens][heads][value_dim]. Causal. Keys and values are read as the cache stores them, this step's too (kv_store
+// first). Positions are walked in tiles of 256 at absolute positions; tiles are merged in order.
+void attention(const Compute& compute, const KvLayout& layout, const AttentionParams& params,
+               std::span<const SequenceSlice> slices, const float* q, int64_t ldq, float* out, int64_t ldo);
 
-// ---- logits -------------------------------------------------------------------------------------------------------------
+// ---- logits
+// -------------------------------------------------------------------------------------------------------------
 
 // max and log(sum(exp(x - max))) + max of a row, in the fixed order of 16 lanes.
 float log_sum_exp(const Compute& compute, const float* x, int64_t n);

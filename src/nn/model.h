@@ -19,10 +19,11 @@ namespace kinglet {
 struct ModelOptions {
   ComputeMode compute = ComputeMode::kInt8;
   KvType kv_type = KvType::kF16;
-  int64_t page_positions = 64;   // positions in a KV page, a multiple of 16
-  int64_t context = 0;           // longest sequence to prepare for (rope tables); 0: what the model was trained for
-  std::string isa;               // forces an instruction set level by name; empty: the best
-  int threads = 0;               // 0: default_thread_count()
+  int64_t page_positions = 64;  // positions in a KV page, a multiple of 16
+  int64_t context = 0;          // longest sequence to prepare for (rope tables); 0: what the model was trained for
+  std::string isa;              // forces an instruction set level by name; empty: the best
+  int threads = 0;              // 0: default_thread_count()
+  uint64_t memory_limit = 0;    // bytes the model may take; 0: what the machine has available
   std::function<void(double fraction)> progress;  // while weights are packed; may be empty
 };
 
@@ -32,13 +33,14 @@ struct MemoryPlan {
   uint64_t kv_bytes_per_token = 0;  // all layers
   uint64_t page_bytes = 0;          // one KV page, all layers
   uint64_t rope_bytes = 0;
-  uint64_t working_bytes = 0;       // activations of the largest step
+  uint64_t working_bytes = 0;  // activations of the largest step
 };
 
 enum class LogitRows { kNone, kLast, kAll };
 
-// One sequence's share of a step: its next tokens, where they stand, and the pages its keys and values live in (at least
-// enough for first_position + tokens.size() positions; each `page_bytes` long, aligned to 64 bytes, zeroed when handed out).
+// One sequence's share of a step: its next tokens, where they stand, and the pages its keys and values live in (at
+// least enough for first_position + tokens.size() positions; each `page_bytes` long, aligned to 64 bytes, zeroed when
+// handed out).
 struct StepSlice {
   std::span<const int32_t> tokens;
   int64_t first_position = 0;
@@ -49,7 +51,8 @@ struct StepSlice {
 class Model {
  public:
   // Refuses (kResource, with the plan's numbers) what cannot fit into memory.
-  static Result<std::unique_ptr<Model>> load(std::shared_ptr<const Checkpoint> checkpoint, const ModelOptions& options = {});
+  static Result<std::unique_ptr<Model>> load(std::shared_ptr<const Checkpoint> checkpoint,
+                                             const ModelOptions& options = {});
   ~Model();
 
   const ModelSpec& spec() const;
@@ -57,7 +60,7 @@ class Model {
   const MemoryPlan& plan() const;
   IsaLevel isa() const;
   int threads() const;
-  int64_t context() const;              // longest sequence, in positions
+  int64_t context() const;                 // longest sequence, in positions
   std::vector<std::string> notes() const;  // what a user should know: types widened, tensors ignored
   // Bytes of weights a token's generation reads (embedding rows excluded): for bench and the roofline.
   uint64_t weight_bytes_per_token() const;
@@ -73,8 +76,9 @@ class Model {
   // The compute context, for sampling's row operations on the same thread.
   Compute compute() const;
 
+  struct State;  // nn/state.h; private to this folder
+
  private:
-  struct State;
   explicit Model(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

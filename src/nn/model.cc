@@ -1,0 +1,195 @@
+// Loading: bind, plan, pack.
+#include "nn/model.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "nn/rope.h"
+#include "nn/state.h"
+
+namespace kinglet {
+namespace {
+
+std::string mebibytes(uint64_t bytes) {
+  return std::to_string((bytes + (uint64_t{1} << 20) - 1) >> 20) + " MiB";
+}
+
+KvLayout layout_of(const AttentionSpec& attention, const ModelOptions& options) {
+  return {options.kv_type, attention.kv_heads, attention.head_dim, attention.value_dim, options.page_positions};
+}
+
+// The widest of each scratch row over all layers, in floats.
+struct Widths {
+  int64_t q = 0, k = 0, v = 0, attended = 0, ffn = 0;
+};
+Widths widest(const ModelSpec& spec) {
+  Widths w;
+  for (const LayerSpec& layer : spec.layers) {
+    const AttentionSpec& a = layer.attention;
+    w.q = std::max(w.q, a.heads * a.head_dim);
+    w.k = std::max(w.k, a.kv_heads * a.head_dim);
+    w.v = std::max(w.v, a.kv_heads * a.value_dim);
+    w.attended = std::max(w.attended, a.heads * a.value_dim);
+    w.ffn = std::max(w.ffn, layer.ffn.hidden);
+  }
+  return w;
+}
+
+std::vector<RopeSpec> distinct_ropes(const ModelSpec& spec) {
+  std::vector<RopeSpec> ropes;
+  for (const LayerSpec& layer : spec.layers) {
+    const RopeSpec& rope = layer.attention.rope;
+    if (rope.rotated > 0 && std::find(ropes.begin(), ropes.end(), rope) == ropes.end()) ropes.push_back(rope);
+  }
+  return ropes;
+}
+
+int64_t context_for(const ModelSpec& spec, const ModelOptions& options) {
+  return options.context > 0 ? options.context : spec.context;
+}
+
+MemoryPlan make_plan(const BoundModel& bound, const ModelOptions& options) {
+  const ModelSpec& spec = bound.spec;
+  MemoryPlan plan;
+  plan.weight_bytes = packed_weight_bytes(bound);
+  for (const LayerSpec& layer : spec.layers) plan.page_bytes += layout_of(layer.attention, options).page_bytes();
+  plan.kv_bytes_per_token = plan.page_bytes / static_cast<uint64_t>(options.page_positions);
+  for (const RopeSpec& rope : distinct_ropes(spec))
+    plan.rope_bytes +=
+        static_cast<uint64_t>(context_for(spec, options)) * static_cast<uint64_t>(rope.rotated) * sizeof(float);
+  const Widths w = widest(spec);
+  const uint64_t row = static_cast<uint64_t>(4 * spec.width + w.q + w.attended + w.k + w.v + 2 * w.ffn) * sizeof(float);
+  // A usual step asks for one row of logits a sequence; 16 stand for them here.
+  plan.working_bytes = row * Model::kMaxStepTokens + 16 * static_cast<uint64_t>(spec.vocabulary) * sizeof(float);
+  return plan;
+}
+
+Status check_options(const ModelOptions& options) {
+  if (options.page_positions < 16 || options.page_positions % 16 != 0 || options.page_positions > 4096)
+    return Error{ErrorCode::kInvalid, "page size: found " + std::to_string(options.page_positions) +
+                                          " positions, expected a multiple of 16 up to 4096"};
+  if (options.context < 0 || options.context > (int64_t{1} << 28))
+    return Error{ErrorCode::kInvalid, "context: found " + std::to_string(options.context) + ", expected 1 to " +
+                                          std::to_string(int64_t{1} << 28)};
+  if (options.threads < 0 || options.threads > 1024)
+    return Error{ErrorCode::kInvalid,
+                 "threads: found " + std::to_string(options.threads) + ", expected 1 to 1024, or 0 for one a core"};
+  return {};
+}
+
+Status check_memory(const MemoryPlan& plan, const ModelOptions& options, const std::string& path) {
+  const uint64_t available = options.memory_limit > 0 ? options.memory_limit : available_memory_bytes();
+  const uint64_t needed = plan.weight_bytes + plan.rope_bytes + plan.working_bytes + plan.page_bytes;
+  if (needed <= available) return {};
+  return Error{ErrorCode::kResource,
+               path + ": needs " + mebibytes(needed) + " of memory (weights " + mebibytes(plan.weight_bytes) +
+                   ", rotary tables " + mebibytes(plan.rope_bytes) + ", working memory " +
+                   mebibytes(plan.working_bytes) + ", first KV page " + mebibytes(plan.page_bytes) + "), but only " +
+                   mebibytes(available) + " are available. Use a smaller model or quantisation, or a shorter context"};
+}
+
+Status allocate_rows(AlignedBuffer& buffer, int64_t columns) {
+  KL_TRY(buffer, AlignedBuffer::allocate(static_cast<size_t>(Model::kMaxStepTokens * columns) * sizeof(float)));
+  return {};
+}
+
+Status allocate_workspace(Workspace& work, const ModelSpec& spec) {
+  const Widths w = widest(spec);
+  struct {
+    AlignedBuffer& buffer;
+    int64_t columns;
+  } const all[] = {{work.residual, spec.width},
+                   {work.normed, spec.width},
+                   {work.branch, spec.width},
+                   {work.selected, spec.width},
+                   {work.q, w.q},
+                   {work.attended, w.attended},
+                   {work.k, w.k},
+                   {work.v, w.v},
+                   {work.gate, w.ffn},
+                   {work.up, w.ffn},
+                   {work.logits, spec.vocabulary}};
+  for (const auto& a : all) KL_RETURN_IF_ERROR(allocate_rows(a.buffer, a.columns));
+  return {};
+}
+
+// Rotary tables, page layout and scratch of a model whose weights are there.
+Status prepare(Model::State& s) {
+  const ModelSpec& spec = s.bound.spec;
+  for (const RopeSpec& rope : distinct_ropes(spec)) {
+    KL_TRY(RopeTable table,
+           make_rope_table(s.compute, rope_inverse_frequencies(rope), rope_magnitude(rope), s.context));
+    s.rope_tables.push_back(std::move(table));
+  }
+  const std::vector<RopeSpec> ropes = distinct_ropes(spec);
+  uint64_t offset = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    const auto at = std::find(ropes.begin(), ropes.end(), layer.attention.rope);
+    s.rope_of_layer.push_back(at == ropes.end() ? -1 : static_cast<int>(at - ropes.begin()));
+    s.kv_layouts.push_back(layout_of(layer.attention, s.options));
+    s.kv_offsets.push_back(offset);
+    offset += s.kv_layouts.back().page_bytes();
+  }
+  return allocate_workspace(s.work, spec);
+}
+
+}  // namespace
+
+Model::Model(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Model::~Model() = default;
+
+Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const Checkpoint> checkpoint, const ModelOptions& options) {
+  KL_RETURN_IF_ERROR(check_options(options));
+  auto s = std::make_unique<State>();
+  KL_TRY(s->isa, choose_isa_level(options.isa));
+  KL_TRY(s->bound, bind_model(*checkpoint));
+  s->checkpoint = std::move(checkpoint);
+  s->options = options;
+  s->context = context_for(s->bound.spec, options);
+  s->plan = make_plan(s->bound, options);
+  KL_RETURN_IF_ERROR(check_memory(s->plan, options, s->checkpoint->path));
+  s->pool = std::make_unique<ThreadPool>(options.threads);
+  s->compute = {&kernel_table(s->isa), s->pool.get()};
+  KL_TRY(s->weights, pack_weights(s->compute, s->bound, options.progress, s->notes));
+  KL_RETURN_IF_ERROR(prepare(*s));
+  if (!s->bound.ignored.empty())
+    s->notes.push_back(std::to_string(s->bound.ignored.size()) + " tensors of the file are not used, " +
+                       s->bound.ignored.front() + " among them");
+  return std::unique_ptr<Model>(new Model(std::move(s)));
+}
+
+const ModelSpec& Model::spec() const {
+  return state_->bound.spec;
+}
+const ModelOptions& Model::options() const {
+  return state_->options;
+}
+const MemoryPlan& Model::plan() const {
+  return state_->plan;
+}
+IsaLevel Model::isa() const {
+  return state_->isa;
+}
+int Model::threads() const {
+  return state_->pool->size();
+}
+int64_t Model::context() const {
+  return state_->context;
+}
+std::vector<std::string> Model::notes() const {
+  return state_->notes;
+}
+uint64_t Model::weight_bytes_per_token() const {
+  return state_->weights.bytes();
+}
+Compute Model::compute() const {
+  return state_->compute;
+}
+
+Result<MemoryPlan> plan_memory(const Checkpoint& checkpoint, const ModelOptions& options) {
+  KL_RETURN_IF_ERROR(check_options(options));
+  KL_TRY(const BoundModel bound, bind_model(checkpoint));
+  return make_plan(bound, options);
+}
+
+}  // namespace kinglet

@@ -1,0 +1,19 @@
+// Inverse frequencies of rotary embeddings, from a RopeSpec. Load-time only; rounded where the reference rounds.
+#pragma once
+
+#include <vector>
+
+#include "families/model_spec.h"
+
+namespace kinglet {
+
+// One inverse frequency a rotated pair: theta^(-2p / rotated), scaled as the spec says, each rounded to float (as the
+// reference implementations hold them) but returned as double.
+// Sources: Su et al. 2021 (RoPE); Llama 3.1's and YaRN's (Peng et al. 2023) forms as in transformers'
+// modeling_rope_utils.
+std::vector<double> rope_inverse_frequencies(const RopeSpec& rope);
+
+// What cos and sin are multiplied by.
+float rope_magnitude(const RopeSpec& rope);
+
+}  // namespace kinglet
