@@ -8,8 +8,9 @@ if(EXISTS "${textlib_dir}/Cargo.toml")
   add_custom_command(OUTPUT "${textlib_archive}"
     COMMAND "${CMAKE_COMMAND}" -E env CARGO_TARGET_DIR=${textlib_target}
             "${KINGLET_CARGO}" build --release --locked --quiet --manifest-path "${textlib_dir}/Cargo.toml"
+    COMMAND "${CMAKE_COMMAND}" -E touch "${textlib_archive}"  # cargo leaves it alone where nothing changed
     DEPENDS ${textlib_sources} "${textlib_dir}/Cargo.toml" "${textlib_dir}/Cargo.lock"
-    COMMENT "Building textlib (Rust)" USES_TERMINAL VERBATIM)
+    COMMENT "Building textlib (Rust)" VERBATIM)
   add_custom_target(kinglet_textlib_build DEPENDS "${textlib_archive}")
   add_library(kinglet_textlib INTERFACE)
   add_dependencies(kinglet_textlib kinglet_textlib_build)

@@ -18,15 +18,18 @@ count_results() {  # EXIT_CODE LOG RESULTS
   python3 "$root/scripts/count_results.py" "$@"
 }
 
-# gtest PRESET FOLDER [NAME=VALUE...]: builds FOLDER's test program and runs it
+# gtest PRESET FOLDER [NAME=VALUE...]: builds FOLDER's test program and runs it; $label sets its results apart
 gtest() {
-  local preset=$1 folder=$2 where
+  local preset=$1 folder=$2 where program
+  local runner=()
   shift 2
-  build_preset "$preset" "${folder}_test" || return
+  [ "$preset" != aarch64 ] || runner=(qemu-aarch64 -L /usr/aarch64-linux-gnu)
+  build_preset "$preset" "${folder}_test"
   for where in src tests; do
-    local program=$root/build/$preset/$where/$folder/${folder}_test
+    program=$root/build/$preset/$where/$folder/${folder}_test
     [ -x "$program" ] || continue
-    env "$@" "$program" --gtest_brief=1 --gtest_output="json:$results/$preset-$folder.json"
+    env "$@" "${runner[@]}" "$program" --gtest_brief=1 \
+      --gtest_output="json:$results/$preset-$folder${label:+-$label}.json"
     return
   done
   echo "there is no program ${folder}_test"
@@ -38,8 +41,8 @@ gtests() {
   local preset=$1 folder status=0
   local folders=$2
   shift 2
-  # shellcheck disable=SC2086
-  build_preset "$preset" -k 0 $(printf '%s_test ' $folders)
+  # shellcheck disable=SC2046,SC2086  # a build that fails is told by the folder that misses its program
+  (build_preset "$preset" -k 0 $(printf '%s_test ' $folders))
   for folder in $folders; do
     echo "== $folder"
     (gtest "$preset" "$folder" "$@") || { echo "== $folder failed"; status=1; }
@@ -110,6 +113,11 @@ main() {
   passed=0 failed=0 skipped=0
   writable_build
   mkdir -p "$test_logs"
+  export KINGLET_TEST_MODELS=${KINGLET_TEST_MODELS:-$root/build/test-models}
+  export KINGLET_TEST_LEVEL=default
+  case " $* " in *" full "*) KINGLET_TEST_LEVEL=full ;; *" long "*) KINGLET_TEST_LEVEL=long ;; esac
+  export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+  export ASAN_SYMBOLIZER_PATH=/usr/lib/llvm-19/bin/llvm-symbolizer TSAN_SYMBOLIZER_PATH=/usr/lib/llvm-19/bin/llvm-symbolizer
   [ $# != 0 ] || set -- default
   define_parts
   case $1 in

@@ -1,7 +1,7 @@
-# The table of ./test's parts, in their order: part SET NAME "what it checks" COMMAND
-# SET: default (./test), full (./test full runs these too), long. Parts whose sources don't exist are not listed.
+# The table of ./test's parts, in the order in which they run: part SET NAME "what it checks" COMMAND
+# SET: default (./test), full (./test full runs these, too), long. A part whose sources don't exist is not listed.
 
-# Folders of src/ and tests/ with GoogleTest programs; where the bits of logits are made or compared.
+# Folders of src/ and tests/ with GoogleTest programs.
 program_folders() {
   local file
   for file in "$root"/src/*/*_test.cc "$root"/src/*/*/*_test.cc "$root"/tests/*/*_test.cc; do
@@ -10,18 +10,24 @@ program_folders() {
     printf '%s\n' "${file%%/*}"
   done | sort -u
 }
-bit_folders() { program_folders | grep -x -e kernels -e nn -e engine -e golden -e bits; }
+only() { grep -x "${@/#/-e}" | tr '\n' ' '; }
 
 define_parts() {
   local folder file
-  local all bits
+  local all bits compute
   all=$(program_folders | tr '\n' ' ')
-  bits=$(bit_folders | tr '\n' ' ')
+  bits=$(program_folders | only kernels nn engine golden bits)        # where bits of logits are made or compared
+  compute=$(program_folders | only base kernels formats families nn cache)  # what the aarch64 preset builds
 
-  part default build "every program compiles (g++, release)" build_preset dev -k 0
+  part default includes "include table, banned words, lengths" scripts/check_includes.py
+  part default build "every program compiles: g++ 12" build_preset dev -k 0
+  part default libm "no libm function reaches a logit" scripts/check_libm.sh build/dev
+  part default models "the default model, SHA-256 pinned" scripts/fetch_models.py "$KINGLET_TEST_MODELS" smollm2
+  part full big-models "the other real models" scripts/fetch_models.py "$KINGLET_TEST_MODELS" qwen2.5-coder-0.5b gemma3-270m
   for folder in $all; do
     part default "$folder" "unit tests" gtest dev "$folder"
   done
+  grep -rqs '#\[test\]' "$root/textlib/src" "$root/textlib/tests" && part default textlib "the Rust crate" test_textlib
   for file in "$root"/tests/*/*_test.py; do
     [ -e "$file" ] || continue
     folder=${file%/*}
@@ -29,4 +35,61 @@ define_parts() {
     case " ${part_names[*]} " in *" $folder "*) folder=$folder-py ;; esac
     part default "$folder" "${file#"$root"/}" python3 scripts/run_pytest.py "$file"
   done
+
+  part full format "clang-format" check_format
+  [ -z "$bits" ] || {
+    part full isa "every instruction set of this machine: $bits" test_isa_levels "$bits"
+    part full glibc "the same bits with glibc's CPU features masked" test_masked_glibc "$bits"
+    part full clang "the same by clang 19, release" gtests clang "$bits"
+  }
+  part full asan "AddressSanitizer, UndefinedBehaviorSanitizer" gtests asan "$all"
+  part full tsan "ThreadSanitizer" gtests tsan "$all"
+  [ ! -e "$root/fuzz/CMakeLists.txt" ] || part full fuzz "20 seconds of every fuzz target" test_fuzzers
+  part full aarch64 "64-bit ARM under qemu-user: $compute" test_aarch64 "$compute"
+}
+
+check_format() {
+  local files
+  mapfile -t files < <(find src include tests fuzz bench examples -name '*.h' -o -name '*.cc' -o -name '*.inc')
+  clang-format-19 --dry-run -Werror "${files[@]}" || return
+  echo "${#files[@]} files"
+}
+
+test_textlib() {
+  local code=0
+  CARGO_TARGET_DIR=$root/build/textlib "$cargo" test --release --locked --manifest-path textlib/Cargo.toml \
+    >"$results/cargo" 2>&1 || code=$?
+  cat "$results/cargo"
+  awk '/^test result:/ {p += $4; f += $6; s += $8} END {print p+0 " passed, " f+0 " failed, " s+0 " skipped"}' "$results/cargo"
+  return $code
+}
+
+test_isa_levels() {  # FOLDERS
+  local level levels status=0
+  build_preset dev isa_levels
+  levels=$(build/dev/tests/support/isa_levels) || return
+  echo "this machine has:" $levels
+  for level in $levels; do
+    echo "=== KINGLET_ISA=$level"
+    label=$level gtests dev "$1" "KINGLET_ISA=$level" || status=1
+  done
+  return $status
+}
+
+test_masked_glibc() {  # FOLDERS
+  gtests dev "$1" GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX,-SSE4_2,-SSE4_1
+}
+
+test_fuzzers() {
+  local programs
+  build_preset asan -k 0 all
+  mapfile -t programs < <(find build/asan/fuzz -maxdepth 1 -type f -perm -u+x)
+  [ ${#programs[@]} != 0 ] || { echo "no fuzz target was built"; return 1; }
+  printf '%s\n' "${programs[@]}" | xargs -P "$(nproc)" -I{} scripts/fuzz_one.sh {} 20 "$results" | tee "$results/lines"
+  awk '/^ok /{p++} /^FAILED /{f++} END {print p+0 " passed, " f+0 " failed, 0 skipped"; exit f > 0}' "$results/lines"
+}
+
+test_aarch64() {  # FOLDERS
+  scripts/aarch64_sysroot.sh || return
+  gtests aarch64 "$1"
 }
