@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/ref/ref.h"
 #include "kernels/table.h"
 
 #if defined(__x86_64__)

@@ -1,0 +1,81 @@
+#include <limits>
+
+#include "kernels/math.h"
+#include "kernels/ref/ref.h"
+
+namespace kinglet::ref {
+namespace {
+
+float activate(Activation act, float x) {
+  switch (act) {
+    case Activation::kSilu:
+      return silu_f32(x);
+    case Activation::kGeluTanh:
+      return gelu_tanh_f32(x);
+    case Activation::kGeluErf:
+      return gelu_erf_f32(x);
+    case Activation::kRelu:
+      break;
+  }
+  return x < 0.0f ? 0.0f : x;
+}
+
+}  // namespace
+
+void rms_norm(const float* x, const float* weight, float eps, int64_t n, float* y) {
+  float lanes[16] = {};
+  for (int64_t i = 0; i < n; ++i) lanes[i % 16] = exact_fma(x[i], x[i], lanes[i % 16]);
+  const float mean = sum_lanes(lanes) / static_cast<float>(n);
+  const float inverse = 1.0f / sqrt_f32(mean + eps);
+  for (int64_t i = 0; i < n; ++i) y[i] = (x[i] * inverse) * weight[i];
+}
+
+void add(float* x, const float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] += y[i];
+}
+
+void scale(float* x, float factor, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] *= factor;
+}
+
+void soft_cap(float* x, float cap, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = cap * tanh_f32(x[i] / cap);
+}
+
+void gated_activation(Activation act, float* gate, const float* up, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) gate[i] = activate(act, gate[i]) * up[i];
+}
+
+void rope_half_split(const float* cos, const float* sin, int64_t half, float* x) {
+  for (int64_t p = 0; p < half; ++p) {
+    const float a = x[p], b = x[p + half];
+    x[p] = a * cos[p] - b * sin[p];
+    x[p + half] = b * cos[p] + a * sin[p];
+  }
+}
+
+float row_max(const float* x, int64_t n) {
+  float max = -std::numeric_limits<float>::infinity();
+  for (int64_t i = 0; i < n; ++i) max = x[i] > max ? x[i] : max;
+  return max;
+}
+
+float exp_sum(const float* x, float max, int64_t n, float* p) {
+  float lanes[16] = {};
+  for (int64_t i = 0; i < n; ++i) {
+    const float e = exp_f32(x[i] - max);
+    lanes[i % 16] += e;
+    if (p != nullptr) p[i] = e;
+  }
+  return sum_lanes(lanes);
+}
+
+}  // namespace kinglet::ref
+
+namespace kinglet {
+
+const RowKernels& ref_row_kernels() {
+  return ref::kRowKernels;
+}
+
+}  // namespace kinglet
