@@ -36,10 +36,10 @@ gtest() {
   return 1
 }
 
-# gtests PRESET "FOLDER..." [NAME=VALUE...]: several, all of them even when one fails
+# gtests PRESET FOLDER,FOLDER... [NAME=VALUE...]: several, all of them even when one fails
 gtests() {
   local preset=$1 folder status=0
-  local folders=$2
+  local folders=${2//,/ }
   shift 2
   # shellcheck disable=SC2046,SC2086  # a build that fails is told by the folder that misses its program
   (build_preset "$preset" -k 0 $(printf '%s_test ' $folders))

@@ -10,21 +10,21 @@ program_folders() {
     printf '%s\n' "${file%%/*}"
   done | sort -u
 }
-only() { grep -x "${@/#/-e}" | tr '\n' ' '; }
+only() { grep -x "${@/#/-e}" | paste -sd, ; }
 
 define_parts() {
   local folder file
   local all bits compute
-  all=$(program_folders | tr '\n' ' ')
+  all=$(program_folders | paste -sd,)
   bits=$(program_folders | only kernels nn engine golden bits)        # where bits of logits are made or compared
   compute=$(program_folders | only base kernels formats families nn cache)  # what the aarch64 preset builds
 
   part default includes "include table, banned words, lengths" scripts/check_includes.py
   part default build "every program compiles: g++ 12" build_preset dev -k 0
-  part default libm "no libm function reaches a logit" scripts/check_libm.sh build/dev
+  part default libm "no libm function reaches a logit" test_libm
   part default models "the default model, SHA-256 pinned" scripts/fetch_models.py "$KINGLET_TEST_MODELS" smollm2
   part full big-models "the other real models" scripts/fetch_models.py "$KINGLET_TEST_MODELS" qwen2.5-coder-0.5b gemma3-270m
-  for folder in $all; do
+  for folder in ${all//,/ }; do
     part default "$folder" "unit tests" gtest dev "$folder"
   done
   grep -rqs '#\[test\]' "$root/textlib/src" "$root/textlib/tests" && part default textlib "the Rust crate" test_textlib
@@ -42,8 +42,8 @@ define_parts() {
     part full glibc "the same bits with glibc's CPU features masked" test_masked_glibc "$bits"
     part full clang "the same by clang 19, release" gtests clang "$bits"
   }
-  part full asan "AddressSanitizer, UndefinedBehaviorSanitizer" gtests asan "$all"
-  part full tsan "ThreadSanitizer" gtests tsan "$all"
+  part full asan "AddressSanitizer, UndefinedBehaviorSanitizer" gtests asan "$all" KINGLET_TEST_LEVEL=default
+  part full tsan "ThreadSanitizer" gtests tsan "$all" KINGLET_TEST_LEVEL=default
   [ ! -e "$root/fuzz/CMakeLists.txt" ] || part full fuzz "20 seconds of every fuzz target" test_fuzzers
   part full aarch64 "64-bit ARM under qemu-user: $compute" test_aarch64 "$compute"
 }
@@ -53,6 +53,15 @@ check_format() {
   mapfile -t files < <(find src include tests fuzz bench examples -name '*.h' -o -name '*.cc' -o -name '*.inc')
   clang-format-19 --dry-run -Werror "${files[@]}" || return
   echo "${#files[@]} files"
+}
+
+test_libm() {
+  local folder targets=()
+  for folder in kernels nn families cache sampling; do
+    [ ! -e "src/$folder/CMakeLists.txt" ] || targets+=("kinglet_$folder")
+  done
+  build_preset dev -k 0 "${targets[@]}"
+  scripts/check_libm.sh build/dev
 }
 
 test_textlib() {
@@ -91,5 +100,5 @@ test_fuzzers() {
 
 test_aarch64() {  # FOLDERS
   scripts/aarch64_sysroot.sh || return
-  gtests aarch64 "$1"
+  gtests aarch64 "$1" KINGLET_TEST_LEVEL=default
 }
