@@ -18,6 +18,7 @@
 
 #include "base/result.h"
 #include "kernels/ops.h"
+#include "sampling/filters.h"
 #include "sampling/sampling_params.h"
 
 namespace kinglet {
@@ -34,12 +35,11 @@ struct SampledToken {
   std::vector<TokenLogprob> top;  // SamplingParams::logprobs of them, most probable first
 };
 
-// Buffers of one vocabulary, shared by all samplers of a thread.
-class SamplingScratch {
- public:
-  std::vector<float> logits, probabilities;
-  std::vector<int32_t> ids;
+// Buffers that all samplers of a thread share.
+struct SamplingScratch {
+  std::vector<float> logits;
   std::vector<uint64_t> keys;
+  Candidates candidates;
 };
 
 class Sampler {
@@ -62,7 +62,7 @@ class Sampler {
  private:
   bool alters_logits() const;
   void adjust(std::span<float> logits) const;
-  void remember(int32_t token);
+  void remember_recent(int32_t token);
 
   SamplingParams params_;
   uint64_t seed_;

@@ -1,0 +1,67 @@
+#include "sampling/sampling_params.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+
+namespace kinglet {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+TEST(SamplingParams, DefaultsAndExtremesAreValid) {
+  EXPECT_TRUE(validate({}, 10).ok());
+  SamplingParams params;
+  params.temperature = 0.0f;
+  params.top_k = 1'000'000;
+  params.top_p = 1e-9f;
+  params.min_p = 1.0f;
+  params.typical_p = 1e-9f;
+  params.penalty_last_n = -1;
+  params.logit_bias = {{0, -kInfinity}, {9, 100.0f}};
+  params.logprobs = SamplingParams::kMaxLogprobs;
+  EXPECT_TRUE(validate(params, 10).ok());
+}
+
+TEST(SamplingParams, ErrorsNameTheField) {
+  struct Case {
+    const char* field;
+    std::function<void(SamplingParams&)> set;
+  };
+  const std::vector<Case> cases = {
+      {"temperature", [](auto& p) { p.temperature = -0.5f; }},
+      {"temperature", [](auto& p) { p.temperature = kNan; }},
+      {"temperature", [](auto& p) { p.temperature = kInfinity; }},
+      {"top_k", [](auto& p) { p.top_k = -1; }},
+      {"top_p", [](auto& p) { p.top_p = 0.0f; }},
+      {"top_p", [](auto& p) { p.top_p = 1.5f; }},
+      {"top_p", [](auto& p) { p.top_p = kNan; }},
+      {"min_p", [](auto& p) { p.min_p = -0.1f; }},
+      {"typical_p", [](auto& p) { p.typical_p = 0.0f; }},
+      {"repetition_penalty", [](auto& p) { p.repetition_penalty = 0.0f; }},
+      {"penalty_last_n", [](auto& p) { p.penalty_last_n = -2; }},
+      {"presence_penalty", [](auto& p) { p.presence_penalty = kNan; }},
+      {"frequency_penalty", [](auto& p) { p.frequency_penalty = 1000.0f; }},
+      {"logit_bias", [](auto& p) { p.logit_bias[10] = 1.0f; }},
+      {"logit_bias", [](auto& p) { p.logit_bias[-1] = 1.0f; }},
+      {"logit_bias", [](auto& p) { p.logit_bias[1] = kInfinity; }},
+      {"logit_bias", [](auto& p) { p.logit_bias[1] = kNan; }},
+      {"logprobs", [](auto& p) { p.logprobs = -2; }},
+      {"logprobs", [](auto& p) { p.logprobs = 1000; }},
+  };
+  for (const Case& c : cases) {
+    SamplingParams params;
+    c.set(params);
+    const Status status = validate(params, 10);
+    ASSERT_FALSE(status.ok()) << c.field;
+    EXPECT_EQ(status.error().code, ErrorCode::kInvalid);
+    EXPECT_NE(status.error().message.find(c.field), std::string::npos) << status.error().message;
+    EXPECT_NE(status.error().message.find("expected"), std::string::npos) << status.error().message;
+  }
+}
+
+}  // namespace
+}  // namespace kinglet
