@@ -76,12 +76,14 @@ class Scheduler {
   void plan_slice(Entry entry, int64_t tokens, StepPlan* plan);
   void preempt(Entry entry, StepPlan* plan);
   int64_t room(Entry entry) const;
+  void plan_decodes(StepPlan* plan);
   void plan_prompts(StepPlan* plan);
   void admit(StepPlan* plan);
 
   SchedulerLimits limits_;
   std::map<SequenceId, Sequence> sequences_;  // oldest first; every running one is older than every waiting one
-  int64_t running_ = 0, held_ = 0, budget_ = 0;
+  int64_t running_ = 0, held_ = 0;
+  int64_t budget_ = 0, reserved_ = 0;  // of the step being planned: tokens left; pages that prompts will need
 };
 
 }  // namespace kinglet

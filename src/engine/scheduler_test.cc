@@ -1,0 +1,257 @@
+#include "engine/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+namespace kinglet {
+namespace {
+
+SchedulerLimits limits(int64_t pages, int64_t max_running, int64_t step_tokens, int64_t page_positions = 4) {
+  SchedulerLimits result;
+  result.page_positions = page_positions;
+  result.pages = pages;
+  result.max_running = max_running;
+  result.step_tokens = step_tokens;
+  return result;
+}
+
+// Carries out a plan and gives every sequence that sampled one more token.
+void run(Scheduler& scheduler, const StepPlan& plan) {
+  scheduler.advance(plan);
+  for (const PlannedSlice& slice : plan.slices) {
+    if (slice.samples) scheduler.append_token(slice.id);
+  }
+}
+
+TEST(Scheduler, APromptGoesInChunksAndThenDecodes) {
+  Scheduler scheduler(limits(10, 4, 8));
+  ASSERT_TRUE(scheduler.add(1, 19, 30).ok());
+  StepPlan plan = scheduler.plan_step();
+  EXPECT_EQ(plan.admitted, (std::vector<SequenceId>{1}));
+  EXPECT_EQ(plan.slices, (std::vector<PlannedSlice>{{1, 0, 8, 2, false}}));
+  run(scheduler, plan);
+  plan = scheduler.plan_step();
+  EXPECT_TRUE(plan.admitted.empty());
+  EXPECT_EQ(plan.slices, (std::vector<PlannedSlice>{{1, 8, 8, 4, false}}));
+  run(scheduler, plan);
+  plan = scheduler.plan_step();
+  EXPECT_EQ(plan.slices, (std::vector<PlannedSlice>{{1, 16, 3, 5, true}}));
+  run(scheduler, plan);
+  plan = scheduler.plan_step();
+  EXPECT_EQ(plan.slices, (std::vector<PlannedSlice>{{1, 19, 1, 5, true}}));
+  run(scheduler, plan);
+  plan = scheduler.plan_step();
+  EXPECT_EQ(plan.slices, (std::vector<PlannedSlice>{{1, 20, 1, 6, true}}));
+}
+
+TEST(Scheduler, DecodesGoInEveryStepAndPromptsFillTheRest) {
+  Scheduler scheduler(limits(100, 4, 8));
+  ASSERT_TRUE(scheduler.add(1, 2, 50).ok());
+  ASSERT_TRUE(scheduler.add(2, 3, 50).ok());
+  run(scheduler, scheduler.plan_step());
+  ASSERT_TRUE(scheduler.add(3, 20, 50).ok());
+  for (int step = 0; step < 3; ++step) {
+    const StepPlan plan = scheduler.plan_step();
+    ASSERT_EQ(plan.slices.size(), 3u);
+    EXPECT_EQ(plan.slices[0].tokens, 1);
+    EXPECT_EQ(plan.slices[1].tokens, 1);
+    EXPECT_EQ(plan.slices[2].id, 3u);
+    EXPECT_EQ(plan.slices[2].tokens, 6);
+    run(scheduler, plan);
+  }
+  EXPECT_EQ(scheduler.plan_step().slices[2].tokens, 2);
+}
+
+TEST(Scheduler, RefusesWhatCanNeverFitWithTheNumbers) {
+  Scheduler scheduler(limits(10, 4, 8));
+  EXPECT_TRUE(scheduler.add(1, 5, 40).ok());
+  const Status refused = scheduler.add(2, 5, 41);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kResource);
+  for (const char* number : {"41", "11", "4", "10"}) {
+    EXPECT_NE(refused.error().message.find(number), std::string::npos) << refused.error().message;
+  }
+  EXPECT_EQ(scheduler.waiting(), 1);
+}
+
+TEST(Scheduler, TheYoungestGivesWay) {
+  Scheduler scheduler(limits(6, 4, 32));
+  for (SequenceId id : {1, 2, 3}) ASSERT_TRUE(scheduler.add(id, 4, 24).ok());
+  StepPlan plan = scheduler.plan_step();
+  EXPECT_EQ(plan.admitted, (std::vector<SequenceId>{1, 2, 3}));
+  std::vector<SequenceId> preempted;
+  for (int step = 0; step < 12 && preempted.empty(); ++step) {
+    run(scheduler, plan);
+    plan = scheduler.plan_step();
+    preempted = plan.preempted;
+  }
+  EXPECT_EQ(preempted, (std::vector<SequenceId>{3}));
+  EXPECT_EQ(scheduler.held_pages(3), 0);
+  EXPECT_EQ(scheduler.waiting(), 1);
+  run(scheduler, plan);
+  scheduler.remove(1);
+  scheduler.remove(2);
+  plan = scheduler.plan_step();  // back again, computed anew with all it knew
+  ASSERT_EQ(plan.slices.size(), 1u);
+  EXPECT_EQ(plan.slices[0].id, 3u);
+  EXPECT_EQ(plan.slices[0].first_position, 0);
+  EXPECT_GT(plan.slices[0].tokens, 4);
+  EXPECT_TRUE(plan.slices[0].samples);
+}
+
+// What a caller sees of the scheduler, kept beside it.
+struct Shadow {
+  int64_t known = 0, computed = 0, longest = 0, pages = 0, wanted = 0;
+  bool running = false;
+  int64_t born = 0;
+};
+
+class Trace {
+ public:
+  Trace(uint32_t seed, const SchedulerLimits& trace_limits)
+      : random_(seed), limits_(trace_limits), scheduler_(trace_limits) {}
+
+  void run(int arrivals) {
+    for (int64_t step = 0; arrivals > 0 || !all_.empty(); ++step) {
+      ASSERT_LT(step, 200000) << "requests don't finish";
+      while (arrivals > 0 && (random_() % 3 == 0 || all_.empty())) {
+        arrive();
+        --arrivals;
+      }
+      if (all_.empty()) continue;
+      ASSERT_NO_FATAL_FAILURE(one_step());
+    }
+    EXPECT_EQ(scheduler_.free_pages(), limits_.pages);
+    EXPECT_EQ(scheduler_.running(), 0);
+    EXPECT_EQ(scheduler_.waiting(), 0);
+    EXPECT_GT(finished_, 0);
+  }
+  int64_t preemptions() const { return preemptions_; }
+
+ private:
+  void arrive() {
+    const int64_t most = limits_.pages * limits_.page_positions;
+    Shadow shadow;
+    shadow.known = 1 + static_cast<int64_t>(random_() % static_cast<uint64_t>(most));
+    shadow.longest = shadow.known + static_cast<int64_t>(random_() % 40);
+    const Status added = scheduler_.add(++next_id_, shadow.known, shadow.longest);
+    ASSERT_EQ(added.ok(), shadow.longest <= most);
+    if (added.ok()) all_[next_id_] = shadow;
+  }
+
+  void check_plan(const StepPlan& plan) {
+    ASSERT_FALSE(plan.empty());
+    ASSERT_EQ(plan.slices.front().id, all_.begin()->first) << "the oldest must advance in every step";
+    for (SequenceId id : plan.preempted) {
+      ASSERT_TRUE(all_.at(id).running);
+      all_[id].running = false;
+      all_[id].pages = all_[id].computed = 0;
+      ++preemptions_;
+    }
+    for (SequenceId id : plan.admitted) {
+      ASSERT_FALSE(all_.at(id).running);
+      all_[id].running = true;
+    }
+    int64_t tokens = 0;
+    for (const PlannedSlice& slice : plan.slices) {
+      Shadow& shadow = all_.at(slice.id);
+      ASSERT_TRUE(shadow.running);
+      ASSERT_GT(slice.tokens, 0);
+      ASSERT_EQ(slice.first_position, shadow.computed);
+      ASSERT_LE(slice.first_position + slice.tokens, shadow.known);
+      ASSERT_EQ(slice.samples, slice.first_position + slice.tokens == shadow.known);
+      ASSERT_GE(slice.pages, shadow.pages);
+      ASSERT_GE(slice.pages * limits_.page_positions, slice.first_position + slice.tokens);
+      ASSERT_LT((slice.pages - 1) * limits_.page_positions, slice.first_position + slice.tokens);
+      shadow.pages = slice.pages;
+      tokens += slice.tokens;
+    }
+    ASSERT_LE(tokens, limits_.step_tokens);
+    check_accounts();
+  }
+
+  void check_accounts() {
+    int64_t held = 0, running = 0;
+    bool waiting_seen = false;
+    for (const auto& [id, shadow] : all_) {
+      held += shadow.pages;
+      running += shadow.running ? 1 : 0;
+      ASSERT_EQ(scheduler_.held_pages(id), shadow.pages);
+      ASSERT_FALSE(shadow.running && waiting_seen) << "a younger one overtook an older one";
+      waiting_seen = waiting_seen || !shadow.running;
+    }
+    ASSERT_LE(held, limits_.pages);
+    ASSERT_EQ(scheduler_.free_pages(), limits_.pages - held);
+    ASSERT_EQ(scheduler_.running(), running);
+    ASSERT_LE(running, limits_.max_running);
+  }
+
+  void check_decodes(const StepPlan& plan) {
+    for (const auto& [id, shadow] : all_) {
+      if (!shadow.running || shadow.known - shadow.computed != 1) continue;
+      const bool planned = std::any_of(plan.slices.begin(), plan.slices.end(),
+                                       [sequence = id](const PlannedSlice& slice) { return slice.id == sequence; });
+      // Left out only when it needs a page and older ones hold or took them all.
+      ASSERT_TRUE(planned || shadow.computed % limits_.page_positions == 0);
+    }
+  }
+
+  void one_step() {
+    const StepPlan plan = scheduler_.plan_step();
+    ASSERT_NO_FATAL_FAILURE(check_plan(plan));
+    ASSERT_NO_FATAL_FAILURE(check_decodes(plan));
+    scheduler_.advance(plan);
+    for (const PlannedSlice& slice : plan.slices) {
+      Shadow& shadow = all_.at(slice.id);
+      shadow.computed += slice.tokens;
+      if (!slice.samples) continue;
+      if (shadow.known == shadow.longest || random_() % 60 == 0) {
+        scheduler_.remove(slice.id);
+        all_.erase(slice.id);
+        ++finished_;
+      } else {
+        scheduler_.append_token(slice.id);
+        ++shadow.known;
+      }
+    }
+    if (!all_.empty() && random_() % 20 == 0) {  // someone gives up
+      const auto victim = std::next(all_.begin(), static_cast<int64_t>(random_() % all_.size()));
+      scheduler_.remove(victim->first);
+      all_.erase(victim);
+    }
+    check_accounts();
+  }
+
+  std::mt19937 random_;
+  SchedulerLimits limits_;
+  Scheduler scheduler_;
+  std::map<SequenceId, Shadow> all_;
+  SequenceId next_id_ = 0;
+  int64_t preemptions_ = 0, finished_ = 0;
+};
+
+TEST(Scheduler, RandomTracesKeepTheInvariants) {
+  std::mt19937 random(11);
+  int64_t preemptions = 0;
+  for (uint32_t seed = 0; seed < 150; ++seed) {
+    const auto step_tokens = static_cast<int64_t>(1 + random() % 40);
+    const auto max_running =
+        static_cast<int64_t>(1 + random() % static_cast<uint64_t>(std::min<int64_t>(step_tokens, 9)));
+    Trace trace(seed, limits(static_cast<int64_t>(1 + random() % 30), max_running, step_tokens,
+                             static_cast<int64_t>(1 + random() % 16)));
+    trace.run(60);
+    if (::testing::Test::HasFatalFailure()) FAIL() << "seed " << seed;
+    preemptions += trace.preemptions();
+  }
+  EXPECT_GT(preemptions, 100) << "the traces are too easy";
+}
+
+TEST(SchedulerDeathTest, ADecodeMustAlwaysFitTheStep) {
+  EXPECT_DEATH(Scheduler(limits(4, 9, 8)), "room");
+}
+
+}  // namespace
+}  // namespace kinglet
