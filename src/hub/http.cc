@@ -83,7 +83,7 @@ void parse_content_range(std::string_view text, HttpHead& head) {
 struct Exchange {
   CURL* curl = nullptr;
   const HttpReceiver* receiver = nullptr;
-  const std::atomic<bool>* cancel = nullptr;
+  const std::function<bool()>* cancelled = nullptr;
   HttpHead head;
   std::string location;
   std::string error_body;
@@ -151,7 +151,8 @@ size_t on_body(char* data, size_t size, size_t count, void* user) {
 }
 
 int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  return is_cancelled(static_cast<Exchange*>(user)->cancel) ? 1 : 0;
+  const auto& cancelled = *static_cast<Exchange*>(user)->cancelled;
+  return cancelled && cancelled() ? 1 : 0;
 }
 
 HttpFailure describe_failure(CURLcode code, const char* detail, const std::string& url) {
@@ -213,6 +214,7 @@ void set_options(CURL* curl, const HttpRequest& request, const std::string& url,
   curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_USERAGENT, "kinglet");
+  curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L * 1024);
   curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, static_cast<long>(std::min(request.stall_s, 20)));
@@ -247,7 +249,7 @@ HttpResult exchange_once(CURL* curl, const HttpRequest& request, const std::stri
   Exchange exchange;
   exchange.curl = curl;
   exchange.receiver = &receiver;
-  exchange.cancel = request.cancel;
+  exchange.cancelled = &request.cancelled;
   exchange.head.url = url;
   exchange.head.same_origin = same_origin;
   set_options(curl, request, url, exchange, detail.data());
@@ -261,10 +263,10 @@ HttpResult exchange_once(CURL* curl, const HttpRequest& request, const std::stri
   *location = exchange.location;
 
   HttpResult result{exchange.head, std::nullopt};
-  if (is_cancelled(request.cancel)) {
+  if (request.cancelled && request.cancelled()) {
     result.failure = HttpFailure{cancelled_error(), false, false};
   } else if (!exchange.refusal.ok()) {
-    result.failure = HttpFailure{exchange.refusal.error(), false, false};
+    result.failure = HttpFailure{exchange.refusal.error(), exchange.refusal.error().code == ErrorCode::kNetwork, false};
   } else if (code != CURLE_OK) {
     const bool cut_error_body = exchange.head_delivered && exchange.head.status >= 300 && code == CURLE_WRITE_ERROR;
     if (!cut_error_body) result.failure = describe_failure(code, detail.data(), url);

@@ -2,7 +2,6 @@
 // with the host it is for. Retrying is the caller's (download.h). Internal to hub/.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -23,9 +22,9 @@ struct HttpRequest {
   std::string url;
   std::string token;  // sent as bearer token to the origin (scheme, host, port) of `url` only
   std::optional<ByteRange> range;
-  std::string if_range;  // an entity tag; with `range`
-  int stall_s = 30;      // seconds without a byte before the connection is given up
-  const std::atomic<bool>* cancel = nullptr;
+  std::string if_range;             // an entity tag; with `range`
+  int stall_s = 30;                 // seconds without a byte before the connection is given up
+  std::function<bool()> cancelled;  // asked now and then; true ends the request with kCancelled
 };
 
 struct HttpHead {
@@ -52,7 +51,8 @@ struct HttpResult {
   std::optional<HttpFailure> failure;
 };
 
-// What takes a 200's or 206's body. An error from either ends the request and is returned as it is, not retryable.
+// What takes a 200's or 206's body. An error from either ends the request and is returned as it is; kNetwork counts as
+// retryable, nothing else does.
 struct HttpReceiver {
   std::function<Status(const HttpHead&)> on_head;
   std::function<Status(std::string_view)> on_data;
