@@ -9,13 +9,18 @@ logs=$root/build/logs
 
 say() { printf 'kinglet: %s\n' "$*" >&2; }
 
-# stop WHAT_FAILED WHAT_TO_DO... [with $log_file set: its last lines are shown]
+# What a log says about a failure: from ninja's first "FAILED:" on where there is one, else its end.
+log_excerpt() {
+  if grep -q '^FAILED:' "$1"; then sed -n '/^FAILED:/,$p' "$1" | head -n 24; else tail -n 12 "$1"; fi
+}
+
+# stop WHAT_FAILED WHAT_TO_DO... [with $log_file set: it is shown where it failed]
 stop() {
   progress_end
   say "error: $1"
   if [ -n "${log_file:-}" ] && [ -s "$log_file" ]; then
-    printf '  --- the end of %s\n' "$log_file" >&2
-    tail -n "${log_lines:-12}" "$log_file" | sed 's/^/  | /' >&2
+    printf '  --- from %s\n' "$log_file" >&2
+    log_excerpt "$log_file" | sed 's/^/  | /' >&2
     printf '  ---\n' >&2
   fi
   shift
@@ -183,6 +188,18 @@ configure_preset() {  # PRESET
   stop "cmake could not configure the build" "The log is $log_file"
 }
 
+build_failed() {  # PRESET
+  local advice=("The whole log is $log_file")
+  if grep -q -i -E 'crates|registry|failed to (download|get|fetch)' "$log_file"; then
+    advice+=("Rust's crates are fetched by the first build: check the network, then run the same command again.")
+  fi
+  if grep -q -i 'no space left' "$log_file"; then advice+=("The disk is full: a build needs about 2 GB."); fi
+  if grep -q -E 'Killed|cannot allocate|out of memory' "$log_file"; then
+    advice+=("Memory ran out: close other programs, or build by hand with ninja -j 1 -C $root/build/$1")
+  fi
+  stop "the build failed" "${advice[@]}" "After a system update a fresh start may help: rm -rf $root/build/$1"
+}
+
 # build_preset PRESET NINJA_ARGUMENT...: configured and built under build/PRESET; one at a time.
 build_preset() {
   local preset=$1
@@ -193,9 +210,7 @@ build_preset() {
   trap 'progress_end; say "stopped; the next start goes on from here"; exit 130' INT TERM
   configure_preset "$preset"
   NINJA_STATUS='[%f/%t] ' ninja -C "$root/build/$preset" -j "$(build_jobs)" "$@" 2>&1 | show_build_progress "$preset"
-  [ "${PIPESTATUS[0]}" = 0 ] || log_lines=25 stop "the build failed" "The whole log is $log_file" \
-    "Rust's crates are fetched by the first build: it needs the network." \
-    "After a system update a fresh start may help: rm -rf $root/build/$preset"
+  [ "${PIPESTATUS[0]}" = 0 ] || build_failed "$preset"
   trap - INT TERM
   exec 9>&-
   log_file=
