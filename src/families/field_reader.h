@@ -29,8 +29,8 @@ class FieldReader {
   bool boolean_or(std::string_view key, bool fallback) {
     return keep(metadata_.bool_or(full(key), fallback), fallback);
   }
-  std::string string_or(std::string_view key, std::string fallback) {
-    return keep(metadata_.string_or(full(key), fallback), std::move(fallback));
+  std::string string_or(std::string_view key, const std::string& fallback) {
+    return keep(metadata_.string_or(full(key), fallback), fallback);
   }
   std::vector<int64_t> integers(std::string_view key) { return keep(metadata_.get_ints(full(key)), {}); }
   std::vector<std::string> strings(std::string_view key) { return keep(metadata_.get_strings(full(key)), {}); }
