@@ -384,8 +384,8 @@ Status check_digest(const DownloadFile& file, const std::string& path, const Pul
     return Error{ErrorCode::kInvalid,
                  path + ": has " + std::to_string(size) + " bytes, expected " + std::to_string(file.size)};
   }
-  KL_TRY(const FileDigests digests, digest_file(path, options.cancel));
   const bool by_sha256 = !file.sha256.empty();
+  KL_TRY(const FileDigests digests, digest_file(path, options.cancel, {}, /*wants_git_sha1=*/!by_sha256));
   const std::string& found = by_sha256 ? digests.sha256 : digests.git_sha1;
   const std::string& expected = by_sha256 ? file.sha256 : file.git_sha1;
   if (found != expected) {

@@ -236,15 +236,13 @@ Result<FileLock> FileLock::acquire(const std::string& path, const std::atomic<bo
 }
 
 Result<FileDigests> digest_file(const std::string& path, const std::atomic<bool>* cancel,
-                                const std::function<void(uint64_t)>& progress) {
+                                const std::function<void(uint64_t)>& progress, bool wants_git_sha1) {
   uint64_t size = 0;
   if (!is_regular_file(path, &size)) return Error{ErrorCode::kNotFound, path + ": no such file"};
   KL_TRY(FileHandle file, open_file(path, O_RDONLY));
   Digest sha256(Digest::Kind::kSha256);
   Digest sha1(Digest::Kind::kSha1);
   sha1.update("blob " + std::to_string(size) + std::string(1, '\0'));
-  // Git's id is asked for small files only; above this the second hash would just cost time.
-  const bool wants_sha1 = size <= (64u << 20);
   std::vector<char> buffer(1u << 20);
   while (true) {
     if (is_cancelled(cancel)) return cancelled_error();
@@ -254,10 +252,10 @@ Result<FileDigests> digest_file(const std::string& path, const std::atomic<bool>
     if (n == 0) break;
     const std::string_view bytes(buffer.data(), static_cast<size_t>(n));
     sha256.update(bytes);
-    if (wants_sha1) sha1.update(bytes);
+    if (wants_git_sha1) sha1.update(bytes);
     if (progress) progress(bytes.size());
   }
-  return FileDigests{sha256.finish_hex(), wants_sha1 ? sha1.finish_hex() : ""};
+  return FileDigests{sha256.finish_hex(), wants_git_sha1 ? sha1.finish_hex() : ""};
 }
 
 bool is_lower_hex(std::string_view text, size_t digits) {

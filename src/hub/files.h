@@ -76,9 +76,10 @@ struct FileDigests {
   std::string git_sha1;  // of git's blob object: "blob SIZE\0" and the bytes
 };
 
-// Both digests of a file in one reading. `progress` gets the bytes of each step. kCancelled, kIo.
+// Digests of a file in one reading; the git one stays empty unless it is wanted. `progress` gets the bytes of each
+// step. kCancelled, kIo, kNotFound.
 Result<FileDigests> digest_file(const std::string& path, const std::atomic<bool>* cancel,
-                                const std::function<void(uint64_t)>& progress = {});
+                                const std::function<void(uint64_t)>& progress = {}, bool wants_git_sha1 = false);
 
 inline bool is_cancelled(const std::atomic<bool>* cancel) {
   return cancel != nullptr && cancel->load(std::memory_order_relaxed);
