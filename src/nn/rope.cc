@@ -9,15 +9,15 @@
 namespace kinglet {
 namespace {
 
-double llama3_frequency(const RopeSpec& rope, double frequency) {
+// What a frequency is divided by under Llama 3.1's rule. Rounded to float, as GGUF files carry it (rope_freqs), so that
+// a model has the same bits from a folder and from a file.
+double llama3_divisor(const RopeSpec& rope, double frequency) {
   const double wavelength = 2.0 * std::numbers::pi / frequency;
   const double original = static_cast<double>(rope.original_context);
-  const double low_wavelength = original / rope.low_freq_factor;
-  const double high_wavelength = original / rope.high_freq_factor;
-  if (wavelength < high_wavelength) return frequency;
-  if (wavelength > low_wavelength) return frequency / rope.factor;
+  if (wavelength < original / rope.high_freq_factor) return 1.0;
+  if (wavelength > original / rope.low_freq_factor) return static_cast<double>(static_cast<float>(rope.factor));
   const double smooth = (original / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
-  return (1.0 - smooth) * frequency / rope.factor + smooth * frequency;
+  return static_cast<double>(static_cast<float>(1.0 / ((1.0 - smooth) / rope.factor + smooth)));
 }
 
 // The (fractional) pair whose wavelength makes `rotations` turns over the original context.
@@ -49,7 +49,7 @@ std::vector<double> rope_inverse_frequencies(const RopeSpec& rope) {
         frequency /= rope.factor;
         break;
       case RopeSpec::Scaling::kLlama3:
-        frequency = llama3_frequency(rope, frequency);
+        frequency /= llama3_divisor(rope, frequency);
         break;
       case RopeSpec::Scaling::kYarn:
         frequency = yarn_frequency(rope, frequency, static_cast<int64_t>(p));
