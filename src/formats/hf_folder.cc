@@ -21,9 +21,9 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 constexpr uint64_t kMiB = 1u << 20;
-constexpr uint64_t kMostConfigBytes = 16 * kMiB;
+constexpr uint64_t kMostConfigBytes = 4 * kMiB;
 constexpr uint64_t kMostSideFileBytes = 256 * kMiB;  // the largest tokenizer.json in use have 35 MB
-constexpr uint64_t kMostIndexBytes = 128 * kMiB;
+constexpr uint64_t kMostIndexBytes = 64 * kMiB;
 constexpr const char* kIndexName = "model.safetensors.index.json";
 
 Error invalid(const std::string& message) {

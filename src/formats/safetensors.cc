@@ -18,6 +18,7 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kMostHeaderBytes = 100'000'000;  // the reference implementation's limit
 constexpr size_t kMostDimensions = 16;
+constexpr size_t kMostNames = 1u << 18;  // tensors, and fields of __metadata__; the largest files have some thousands
 constexpr size_t kPrefix = 8;
 
 struct Entry {
@@ -33,14 +34,16 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   std::vector<Entry>& entries() { return entries_; }
   const std::string& failure() const { return failure_; }
 
-  bool null() override { return scalar("null"); }
-  bool boolean(bool) override { return scalar("a boolean"); }
-  bool number_integer(number_integer_t value) override { return scalar("the number " + std::to_string(value)); }
-  bool number_float(number_float_t, const string_t& text) override { return scalar("the number " + quote(text, 32)); }
-  bool binary(binary_t&) override { return scalar("binary data"); }
+  bool null() override { return misplaced("null"); }
+  bool boolean(bool) override { return misplaced("a boolean"); }
+  bool number_integer(number_integer_t value) override { return misplaced("the number " + std::to_string(value)); }
+  bool number_float(number_float_t, const string_t& text) override {
+    return misplaced("the number " + quote(text, 32));
+  }
+  bool binary(binary_t&) override { return misplaced("binary data"); }
 
   bool number_unsigned(number_unsigned_t value) override {
-    if (list_ == nullptr) return scalar("the number " + std::to_string(value));
+    if (list_ == nullptr) return misplaced("the number " + std::to_string(value));
     list_->push_back(value);
     return list_->size() <= kMostDimensions ||
            fail(where() + ": expected at most " + std::to_string(kMostDimensions) + " numbers, found more");
@@ -48,7 +51,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
 
   bool string(string_t& text) override {
     if (depth_ == 2 && in_metadata_) return true;
-    if (depth_ != 2 || field_ != "dtype") return scalar("the string " + quote(text, 32));
+    if (depth_ != 2 || field_ != "dtype") return misplaced("the string " + quote(text, 32));
     entries_.back().dtype = std::move(text);
     return true;
   }
@@ -56,13 +59,14 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   bool key(string_t& name) override {
     if (depth_ == 1) return start_entry(name);
     if (!fields_.insert(name).second) return fail(where() + ": " + quote(name) + ": expected once, found twice");
+    if (fields_.size() > kMostNames) return too_many();
     field_ = std::move(name);
     if (in_metadata_ || field_ == "dtype" || field_ == "shape" || field_ == "data_offsets") return true;
-    return fail(where() + ": expected dtype, shape or data_offsets");
+    return fail(where() + ": expected dtype, shape or data_offsets, found another field");
   }
 
   bool start_object(size_t) override {
-    if (depth_ > 1) return fail(where() + ": found an object within it");
+    if (depth_ > 1) return misplaced("an object");
     ++depth_;
     return true;
   }
@@ -74,7 +78,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
 
   bool start_array(size_t) override {
     if (depth_ != 2 || in_metadata_ || list_ != nullptr || field_ == "dtype") {
-      return fail(where() + ": found an array where none belongs");
+      return misplaced("an array");
     }
     Entry& entry = entries_.back();
     list_ = &(field_ == "shape" ? entry.shape : entry.data_offsets).emplace();
@@ -94,7 +98,15 @@ class HeaderReader : public nlohmann::json_sax<Json> {
     failure_ = std::move(message);
     return false;
   }
-  bool scalar(const std::string& found) { return fail(where() + ": found " + found + " where it does not belong"); }
+  bool too_many() {
+    return fail("header: expected at most " + std::to_string(kMostNames) + " names of a kind, found more");
+  }
+  bool misplaced(const std::string& found) {
+    const char* expected = depth_ < 2                          ? "an object"
+                           : in_metadata_ || field_ == "dtype" ? "a string"
+                                                               : "an array of whole numbers";
+    return fail(where() + ": expected " + expected + ", found " + found);
+  }
 
   std::string where() const {
     if (depth_ == 0) return "header";
@@ -105,6 +117,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
 
   bool start_entry(string_t& name) {
     if (!names_.insert(name).second) return fail("tensor " + quote(name) + ": expected once, found twice");
+    if (names_.size() > kMostNames) return too_many();
     fields_.clear();
     field_.clear();
     in_metadata_ = name == "__metadata__";

@@ -1,0 +1,58 @@
+// Writes the files that fuzzing of the readers starts from: make_seeds FOLDER (one folder a target is made in it).
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "base/dtype.h"
+#include "formats/test_files.h"
+
+namespace {
+
+using namespace kinglet;
+using namespace kinglet::testing_files;
+
+void write(const std::filesystem::path& folder, const std::string& name, const std::string& contents) {
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / name, std::ios::binary) << contents;
+}
+
+void write_gguf(const std::filesystem::path& folder) {
+  write(folder, "small", small_gguf().build());
+  write(folder, "version2", small_gguf().version(2).build());
+  write(folder, "split",
+        GgufBuilder()
+            .key<uint16_t>("split.no", GgufBuilder::kU16, 0)
+            .key<uint16_t>("split.count", GgufBuilder::kU16, 2)
+            .tensor("scalar", {}, 0, 0)
+            .data("1234")
+            .build());
+  for (int64_t id = 0; id < 64; ++id) {  // a block of every type
+    const auto type = dtype_from_ggml_id(id);
+    if (!type) continue;
+    const DTypeInfo& info = dtype_info(*type);
+    write(folder, std::string(info.name),
+          GgufBuilder()
+              .key<uint32_t>("general.alignment", GgufBuilder::kU32, 8)
+              .alignment(8)
+              .tensor("t", {info.block_values}, static_cast<uint32_t>(id), 0)
+              .data(std::string(info.block_bytes, '\x5a'))
+              .build());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
+    return 2;
+  }
+  const std::filesystem::path root(argv[1]);
+  write_gguf(root / "gguf_fuzz");
+  write(root / "safetensors_fuzz", "small", small_safetensors());
+  write(root / "safetensors_fuzz", "empty", safetensors("{}"));
+  write(root / "config_json_fuzz", "config",
+        R"({"a":1,"b":[1,2.5],"c":{"d":"x","e":[{"f":true},null]},"g":[],"h":-3,"i":1e-5,"j":18446744073709551615})");
+  return 0;
+}
