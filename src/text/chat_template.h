@@ -19,12 +19,12 @@ namespace kinglet {
 struct Checkpoint;
 
 struct RenderRequest {
-  std::string messages_json;        // a JSON array of message objects; the order of keys is kept
-  std::string tools_json;           // a JSON array, or empty for none
-  std::string args_json;            // a JSON object of further variables (enable_thinking, documents …), or empty
+  std::string messages_json;  // a JSON array of message objects; the order of keys is kept
+  std::string tools_json;     // a JSON array, or empty for none
+  std::string args_json;      // a JSON object of further variables (enable_thinking, documents …), or empty
   bool add_generation_prompt = true;
-  std::optional<int64_t> now;       // seconds since 1970 for strftime_now (in UTC); absent: the clock, in local time
-  std::string template_name;        // of a model with several; empty: "tool_use" where there are tools, else "default"
+  std::optional<int64_t> now;  // seconds since 1970 for strftime_now (in UTC); absent: the clock, in local time
+  std::string template_name;   // of a model with several; empty: "tool_use" where there are tools, else "default"
 };
 
 class ChatTemplate {
@@ -33,8 +33,8 @@ class ChatTemplate {
   // metadata. kNotFound when the model has none; kInvalid when it does not compile.
   static Result<std::shared_ptr<const ChatTemplate>> from_checkpoint(const Checkpoint& checkpoint);
   // `variables`: bos_token, eos_token … as the template sees them.
-  static Result<std::shared_ptr<const ChatTemplate>> from_source(std::string_view source,
-                                                                 const std::map<std::string, std::string>& variables = {});
+  static Result<std::shared_ptr<const ChatTemplate>> from_source(
+      std::string_view source, const std::map<std::string, std::string>& variables = {});
 
   ~ChatTemplate();
   ChatTemplate(const ChatTemplate&) = delete;
@@ -57,7 +57,7 @@ class ChatTemplate {
   };
   ChatTemplate() = default;
   Status add(const std::string& name, std::string_view source);
-  Result<const Named*> choose(const RenderRequest& request) const;
+  Result<const Named*> choose(const std::string& wanted, bool has_tools) const;
 
   std::map<std::string, Named> templates_;
   std::map<std::string, std::string> variables_;

@@ -49,7 +49,8 @@ class GrammarState {
   GrammarState& operator=(GrammarState&& other) noexcept;
 
   // The allowed next tokens: bit id % 32 of word id / 32, ceil(vocab_size / 32) words, valid until the next call. Where
-  // the text may end, every end-of-generation token is allowed. kResource when the grammar is too complex for its bounds.
+  // the text may end, every end-of-generation token is allowed. kResource when the grammar is too complex for its
+  // bounds.
   Result<std::span<const uint32_t>> mask();
   // Moves on by a sampled token. kInvalid, leaving the state as it was, when the mask does not allow it.
   Status commit(int32_t id);

@@ -39,6 +39,8 @@ class ReasoningSplitter {
  private:
   enum class State { kStart, kReasoning, kAfterClose, kAnswer };
   bool step(ReasoningPiece* out, bool last);
+  bool step_start(ReasoningPiece* out, bool last);
+  bool step_reasoning(ReasoningPiece* out, bool last);
 
   ReasoningMarkers markers_;
   State state_;

@@ -17,6 +17,7 @@ struct KtTokenizer;  // textlib's handle
 namespace kinglet {
 
 struct Checkpoint;
+struct LoadedTokenizer;
 
 struct EncodeOptions {
   bool add_special = true;    // what the model's rules put around a text: BOS, EOS, [CLS] …
@@ -32,7 +33,8 @@ struct SpecialTokens {
 class Tokenizer {
  public:
   // From GGUF metadata, or from a Hugging Face folder: tokenizer.json, else tokenizer.model (SentencePiece), else
-  // tiktoken.model. kNotFound when the checkpoint carries no tokenizer; kUnsupported for a kind that Kinglet doesn't know.
+  // tiktoken.model. kNotFound when the checkpoint carries no tokenizer; kUnsupported for a kind that Kinglet doesn't
+  // know.
   static Result<std::shared_ptr<const Tokenizer>> from_checkpoint(const Checkpoint& checkpoint);
   // From the contents of a tokenizer.json alone.
   static Result<std::shared_ptr<const Tokenizer>> from_json(std::string_view tokenizer_json);
@@ -47,8 +49,9 @@ class Tokenizer {
   // The text of `ids` as a whole; invalid UTF-8 becomes U+FFFD. Ids outside the vocabulary contribute nothing.
   std::string decode(std::span<const int32_t> ids, bool skip_special = true) const;
 
-  // The bytes that a token stands for, possibly a part of a character; a special token's are its text. Empty outside the
-  // vocabulary. A leading space is a space, also where decode() drops it at the start of a text. Lives as long as *this.
+  // The bytes that a token stands for, possibly a part of a character; a special token's are its text. Empty outside
+  // the vocabulary. A leading space is a space, also where decode() drops it at the start of a text. Lives as long as
+  // *this.
   std::string_view token_bytes(int32_t id) const;
   // The token as the vocabulary spells it ("Ġthe", "▁the", "<0x0A>").
   std::string_view token_text(int32_t id) const;
@@ -73,11 +76,11 @@ class Tokenizer {
   const KtTokenizer* handle() const { return handle_; }  // for this folder's own use
 
  private:
-  Tokenizer(KtTokenizer* handle, std::string kind);
+  explicit Tokenizer(KtTokenizer* handle);  // owns it
+  static Result<std::shared_ptr<const Tokenizer>> finish(const LoadedTokenizer& loaded, const std::string& source);
+  void find_roles_by_text();
+  Status check_special_ids() const;
   void find_end_of_generation(std::span<const int64_t> more);
-  void find_fim_tokens();
-  static Result<std::shared_ptr<Tokenizer>> from_gguf(const Checkpoint& checkpoint);
-  static Result<std::shared_ptr<Tokenizer>> from_folder(const Checkpoint& checkpoint);
 
   KtTokenizer* handle_;
   std::string kind_;

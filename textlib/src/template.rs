@@ -1,0 +1,278 @@
+//! Chat templates: Jinja as transformers sets it up, over minijinja, with bounds on work, depth, output and time.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Rest, ValueKind};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
+
+use crate::border::{answer, free, invalid, make, resource, Buffer, Failure, Outcome, Slice, Status};
+use crate::python_json::{self, Style};
+use crate::strftime::Moment;
+use crate::template_methods;
+
+const MAX_SOURCE: usize = 4 << 20;
+const RECURSION_LIMIT: usize = 64;
+const NAME: &str = "chat template";
+
+pub struct Template {
+    environment: Environment<'static>,
+}
+
+#[repr(C)]
+pub struct RenderLimits {
+    fuel: u64,
+    output_bytes: u64,
+    milliseconds: u64,
+}
+
+/// `{% generation %}` marks an assistant's text for training; rendering sees a plain block. Whitespace marks are kept.
+fn plain_generation_blocks(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(at) = rest.find("{%") {
+        let (before, tag) = rest.split_at(at);
+        out.push_str(before);
+        let Some(end) = tag.find("%}") else {
+            out.push_str(tag);
+            return out;
+        };
+        let inner = &tag[2..end];
+        let name = inner.trim_matches(['-', '+']).trim();
+        match name {
+            "generation" | "endgeneration" => {
+                let plain = if name == "generation" { "with kl_generation = 0" } else { "endwith" };
+                let mark = |c: Option<char>| c.filter(|c| matches!(c, '-' | '+')).map(String::from).unwrap_or_default();
+                out.push_str(&format!("{{%{} {plain} {}%}}", mark(inner.chars().next()), mark(inner.chars().last())));
+            }
+            "raw" => {
+                // Nothing inside a raw block is a tag.
+                let stop = tag.find("endraw").unwrap_or(end);
+                out.push_str(&tag[..stop]);
+                rest = &tag[stop..];
+                continue;
+            }
+            _ => out.push_str(&tag[..end + 2]),
+        }
+        rest = &tag[end + 2..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The text of raise_exception, kept aside so that it reaches the user without the template engine's words around it.
+const RAISED: &str = "\u{1}raised\u{1}";
+
+fn raise_exception(message: String) -> Result<Value, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{message}")))
+}
+
+fn to_json(state: &State, args: Rest<Value>, names: Kwargs) -> Result<Value, Error> {
+    let value = args.first().ok_or_else(|| Error::new(ErrorKind::MissingArgument, "tojson needs a value"))?;
+    let style = Style::from_arguments(&args[1..], &names)?;
+    let mut text = String::new();
+    let limit = state.lookup(OUTPUT_LIMIT).and_then(|v| v.as_usize()).unwrap_or(template_methods::MAX_STRING);
+    style.write(value, 0, limit, &mut text)?;
+    Ok(Value::from_safe_string(text))
+}
+
+/// Context names that templates cannot spell.
+const OUTPUT_LIMIT: &str = "\u{1}limit";
+const NOW: &str = "\u{1}now";
+
+fn strftime_now(state: &State, format: String) -> Result<Value, Error> {
+    let moment = match state.lookup(NOW).and_then(|v| v.as_i64()) {
+        Some(seconds) => Moment::utc(seconds),
+        None => Moment::now_local(),
+    };
+    Ok(Value::from(moment.format(&format)))
+}
+
+fn is_sequence(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map | ValueKind::Bytes | ValueKind::Undefined)
+}
+
+fn is_iterable(value: &Value) -> bool {
+    is_sequence(value) || value.kind() == ValueKind::Iterable
+}
+
+fn is_number(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::Number | ValueKind::Bool)
+}
+
+fn trim(value: Value, chars: Option<String>) -> Value {
+    let text = value.to_string();
+    let cut = |c: char| chars.as_ref().map_or_else(|| template_methods::is_space(c), |set| set.contains(c));
+    Value::from(text.trim_matches(cut))
+}
+
+fn items(value: Value) -> Result<Value, Error> {
+    match value.kind() {
+        ValueKind::Undefined => Ok(Value::from(Vec::<Value>::new())),
+        ValueKind::Map => {
+            let mut pairs = Vec::new();
+            for key in value.try_iter()? {
+                let item = value.get_item(&key)?;
+                pairs.push(Value::from(vec![key, item]));
+            }
+            Ok(Value::from(pairs))
+        }
+        _ => Err(Error::new(ErrorKind::InvalidOperation, "Can only get item pairs from a mapping.")),
+    }
+}
+
+/// Prints a value as Python's str does.
+fn print(out: &mut Output, _: &mut State, value: &Value) -> Result<(), Error> {
+    let failed = |_| Error::new(ErrorKind::WriteFailure, "writing failed");
+    if value.kind() == ValueKind::Number && !value.is_integer() {
+        return out.write_str(&python_json::number(value, false)).map_err(failed);
+    }
+    match value.as_str() {
+        Some(text) => out.write_str(text).map_err(failed),
+        None => out.write_str(&value.to_string()).map_err(failed),
+    }
+}
+
+fn environment() -> Environment<'static> {
+    let mut env = Environment::new();
+    minijinja_contrib::add_to_environment(&mut env);
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(false).build();
+    env.set_syntax(syntax.expect("the default delimiters"));
+    env.set_undefined_behavior(UndefinedBehavior::Lenient);
+    env.set_auto_escape_callback(|_| AutoEscape::None);
+    env.set_recursion_limit(RECURSION_LIMIT);
+    env.set_unknown_method_callback(template_methods::call);
+    env.set_formatter(print);
+    env.add_function("raise_exception", raise_exception);
+    env.add_function("strftime_now", strftime_now);
+    env.add_filter("tojson", to_json);
+    env.add_filter("trim", trim);
+    env.add_filter("items", items);
+    env.add_test("sequence", |v: &Value| is_sequence(v));
+    env.add_test("iterable", |v: &Value| is_iterable(v));
+    env.add_test("number", |v: &Value| is_number(v));
+    env
+}
+
+/// JSON as the template's values; objects keep the order of their keys.
+fn from_json(json: serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::from(()),
+        serde_json::Value::Bool(yes) => Value::from(yes),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(integer), _) => Value::from(integer),
+            (None, Some(integer)) => Value::from(integer),
+            (None, None) => Value::from(number.as_f64().unwrap_or(0.0)),
+        },
+        serde_json::Value::String(text) => Value::from(text),
+        serde_json::Value::Array(items) => Value::from(items.into_iter().map(from_json).collect::<Vec<_>>()),
+        serde_json::Value::Object(map) => Value::from_pairs(map.into_iter().map(|(key, item)| (key, from_json(item)))),
+    }
+}
+
+fn describe(error: &Error) -> Failure {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut text = error.to_string();
+    while let Some(error) = cause {
+        if let Some(inner) = error.downcast_ref::<Error>() {
+            if let Some(raised) = inner.detail().and_then(|detail| detail.strip_prefix(RAISED)) {
+                return invalid(raised);
+            }
+            if inner.kind() == ErrorKind::OutOfFuel {
+                return resource("the chat template does more work than is allowed");
+            }
+        }
+        if let Some(inner) = error.downcast_ref::<io::Error>() {
+            return resource(inner);
+        }
+        cause = error.source();
+        if let Some(next) = cause {
+            text = format!("{text}: {next}");
+        }
+    }
+    invalid(format!("the chat template failed: {text}"))
+}
+
+impl Template {
+    pub fn compile(source: &str) -> Outcome<Template> {
+        if source.len() > MAX_SOURCE {
+            return Err(resource(format!("a chat template of {} bytes is too long", source.len())));
+        }
+        let mut environment = environment();
+        environment
+            .add_template_owned(NAME, plain_generation_blocks(source))
+            .map_err(|e| invalid(format!("the chat template does not compile: {e}")))?;
+        Ok(Template { environment })
+    }
+
+    pub fn render(&self, context: &str, now: i64, limits: &RenderLimits) -> Outcome<String> {
+        let context: serde_json::Value =
+            serde_json::from_str(context).map_err(|e| invalid(format!("the chat template's variables: {e}")))?;
+        let serde_json::Value::Object(mut context) = context else {
+            return Err(invalid("the chat template's variables are no JSON object"));
+        };
+        context.insert(OUTPUT_LIMIT.into(), limits.output_bytes.into());
+        if now != i64::MIN {
+            context.insert(NOW.into(), now.into());
+        }
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(limits.fuel));
+        let template = environment.get_template(NAME).map_err(|e| describe(&e))?;
+        let mut sink = Sink {
+            text: Vec::new(),
+            limit: limits.output_bytes as usize,
+            end: Instant::now() + Duration::from_millis(limits.milliseconds),
+        };
+        template.render_captured_to(from_json(serde_json::Value::Object(context)), &mut sink).map_err(|e| describe(&e))?;
+        String::from_utf8(sink.text).map_err(|_| invalid("the chat template made text that is not UTF-8"))
+    }
+}
+
+/// Takes the output while there is room and time.
+struct Sink {
+    text: Vec<u8>,
+    limit: usize,
+    end: Instant,
+}
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.text.len() + bytes.len() > self.limit {
+            return Err(io::Error::other(format!("the chat template's output exceeds {} bytes", self.limit)));
+        }
+        if Instant::now() > self.end {
+            return Err(io::Error::other("the chat template takes too long"));
+        }
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn kt_template_compile(source: Slice, result: *mut *mut Template, out: *mut Buffer) -> Status {
+    make(result, out, || Template::compile(source.text("the chat template")?))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn kt_template_free(handle: *mut Template) {
+    free(handle)
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn kt_template_render(
+    handle: &Template,
+    context: Slice,
+    now: i64,
+    limits: &RenderLimits,
+    out: *mut Buffer,
+) -> Status {
+    answer(out, || {
+        let text = handle.render(context.text("the chat template's variables")?, now, limits)?;
+        Ok(Buffer::from_bytes(text.as_bytes()))
+    })
+}
