@@ -21,7 +21,8 @@ namespace kinglet::hub {
 namespace {
 
 constexpr uint64_t kMaxPieces = 50'000;
-constexpr uint64_t kProgressThatCounts = 1u << 20;  // so much new data, and failures are counted from zero again
+constexpr uint64_t kProgressThatCounts = 1u
+                                         << 20;  // so much of a piece, or a quarter, and failures count from zero again
 constexpr auto kSaveInterval = std::chrono::milliseconds(500);
 
 std::string state_path(const DownloadFile& file) {
@@ -182,11 +183,11 @@ class Downloader {
       const uint64_t before = piece_done(pick);
       HttpResult result = request(client, pick);
       if (stop_.load()) return {};  // another worker failed: its error is the one to tell
-      if (piece_complete(pick)) return {};
+      if (piece_complete(pick) || leaves_to_others(pick)) return {};
       const uint64_t after = piece_done(pick);
       counted += after > before ? after - before : 0;
       // Without ranges every try begins anew: nothing is gained for good.
-      if (counted >= kProgressThatCounts && serves_ranges(pick)) {
+      if (counted >= progress_that_counts(pick) && serves_ranges(pick)) {
         retry.progressed();
         counted = 0;
       }
@@ -245,7 +246,10 @@ class Downloader {
       return size_error(file, std::to_string(*head.content_length));
     }
     // The whole file comes: ranges are ignored, or the file behind them changed. Begin again, as one piece.
-    if (task.workers > 1) return Error{ErrorCode::kNetwork, "the server serves ranges at one time and not at another"};
+    if (task.workers > 1) {
+      task.ranges = Ranges::kIgnored;  // the others leave (fetch), one stays and takes the whole
+      return Error{ErrorCode::kNetwork, "the server serves ranges at one time and not at another"};
+    }
     const bool asked_for_part = request.range && request.range->end - request.range->begin < file.size;
     if (asked_for_part && request.if_range.empty()) task.ranges = Ranges::kIgnored;
     restart_as_one_piece(task);
@@ -321,6 +325,16 @@ class Downloader {
     const std::lock_guard lock(mutex_);
     const PieceState& piece = pick.task->state.pieces[pick.piece];
     return piece.done == piece.end - piece.begin;
+  }
+  // Without ranges a file is one worker's; the rest look for something else to do.
+  bool leaves_to_others(const Pick& pick) {
+    const std::lock_guard lock(mutex_);
+    return pick.task->ranges == Ranges::kIgnored && pick.task->workers > 1;
+  }
+  uint64_t progress_that_counts(const Pick& pick) {
+    const std::lock_guard lock(mutex_);
+    const PieceState& piece = pick.task->state.pieces[pick.piece];
+    return std::min(kProgressThatCounts, (piece.end - piece.begin) / 4 + 1);
   }
   bool serves_ranges(const Pick& pick) {
     const std::lock_guard lock(mutex_);

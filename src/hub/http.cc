@@ -6,6 +6,7 @@
 #include <array>
 #include <cctype>
 #include <charconv>
+#include <chrono>
 #include <mutex>
 
 #include "hub/files.h"
@@ -83,13 +84,16 @@ void parse_content_range(std::string_view text, HttpHead& head) {
 struct Exchange {
   CURL* curl = nullptr;
   const HttpReceiver* receiver = nullptr;
-  const std::function<bool()>* cancelled = nullptr;
+  const HttpRequest* request = nullptr;
   HttpHead head;
   std::string location;
   std::string error_body;
   size_t header_bytes = 0;
   bool head_delivered = false;
   Status refusal;  // what the receiver said
+  curl_off_t received = 0;
+  std::chrono::steady_clock::time_point last_byte = std::chrono::steady_clock::now();
+  bool stalled = false;
 };
 
 void read_header(Exchange& exchange, std::string_view line) {
@@ -150,9 +154,16 @@ size_t on_body(char* data, size_t size, size_t count, void* user) {
   return exchange.refusal.ok() ? bytes : 0;
 }
 
-int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  const auto& cancelled = *static_cast<Exchange*>(user)->cancelled;
-  return cancelled && cancelled() ? 1 : 0;
+// Called about once a second, and with every chunk.
+int on_progress(void* user, curl_off_t, curl_off_t received, curl_off_t, curl_off_t) {
+  auto& exchange = *static_cast<Exchange*>(user);
+  const auto now = std::chrono::steady_clock::now();
+  if (received != exchange.received) {
+    exchange.received = received;
+    exchange.last_byte = now;
+  }
+  exchange.stalled = now - exchange.last_byte > std::chrono::seconds(exchange.request->stall_s);
+  return exchange.stalled || (exchange.request->cancelled && exchange.request->cancelled()) ? 1 : 0;
 }
 
 HttpFailure describe_failure(CURLcode code, const char* detail, const std::string& url) {
@@ -218,8 +229,6 @@ void set_options(CURL* curl, const HttpRequest& request, const std::string& url,
   curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, static_cast<long>(std::min(request.stall_s, 20)));
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, static_cast<long>(request.stall_s));
   curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
   curl_easy_setopt(curl, CURLOPT_HEADERDATA, &exchange);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
@@ -249,7 +258,7 @@ HttpResult exchange_once(CURL* curl, const HttpRequest& request, const std::stri
   Exchange exchange;
   exchange.curl = curl;
   exchange.receiver = &receiver;
-  exchange.cancelled = &request.cancelled;
+  exchange.request = &request;
   exchange.head.url = url;
   exchange.head.same_origin = same_origin;
   set_options(curl, request, url, exchange, detail.data());
@@ -267,6 +276,9 @@ HttpResult exchange_once(CURL* curl, const HttpRequest& request, const std::stri
     result.failure = HttpFailure{cancelled_error(), false, false};
   } else if (!exchange.refusal.ok()) {
     result.failure = HttpFailure{exchange.refusal.error(), exchange.refusal.error().code == ErrorCode::kNetwork, false};
+  } else if (exchange.stalled) {
+    const std::string what = origin_of(url) + ": nothing arrived for " + std::to_string(request.stall_s) + " seconds";
+    result.failure = HttpFailure{{ErrorCode::kNetwork, what}, true, false};
   } else if (code != CURLE_OK) {
     const bool cut_error_body = exchange.head_delivered && exchange.head.status >= 300 && code == CURLE_WRITE_ERROR;
     if (!cut_error_body) result.failure = describe_failure(code, detail.data(), url);

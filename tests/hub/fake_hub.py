@@ -4,8 +4,8 @@
     fake_hub.py ROOT      prints "PORT STORAGE_PORT" and serves until killed
 
 ROOT/repos/ORG/NAME/...   the files of the repositories
-ROOT/scenario.json        read anew for every request; all fields optional:
-    {"commit": "40 hex digits",
+ROOT/scenario.json        read anew for every request; all fields optional ("epoch" tells scenarios apart, for `times`):
+    {"epoch": N, "commit": "40 hex digits",
      "rules": [{"match": REGEX on "hub PATH" or "storage PATH", "times": N, "action": ..., ...}]}
 ROOT/requests.log         one JSON object a request: port, path, range, if_range, authorization, status
 
@@ -17,7 +17,7 @@ port, as real hubs do. Actions of rules, the first that matches and has `times` 
     slow       serve "rate" bytes a second
     no_range   ignore Range
     corrupt    serve with the byte at "at" changed
-    size       serve a file that is "delta" bytes longer or shorter
+    size       serve a file that is "delta" bytes longer or shorter; "no_range": true as well
     etag       serve with the entity tag "etag"
     redirect   redirect to "to" ({hub} and {storage} stand for the ports)
     raw        answer 200 with "body" as it is
@@ -36,7 +36,7 @@ ROOT = sys.argv[1]
 LARGE = (".gguf", ".safetensors")
 DEFAULT_COMMIT = "0123456789abcdef0123456789abcdef01234567"
 lock = threading.Lock()
-used = {}  # how often each rule has been applied, by its JSON text
+used = {}  # how often each rule has been applied
 ports = {}
 
 
@@ -49,10 +49,11 @@ def scenario():
 
 
 def matching_rule(subject):
-    for rule in scenario().get("rules", []):
+    current = scenario()
+    for number, rule in enumerate(current.get("rules", [])):
         if not re.search(rule["match"], subject):
             continue
-        key = json.dumps(rule, sort_keys=True)
+        key = (current.get("epoch"), number)
         with lock:
             if used.get(key, 0) >= rule.get("times", 1 << 60):
                 continue
@@ -144,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
         status, begin, end = 200, 0, len(data)
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
         fresh = self.headers.get("If-Range") in (None, etag)
-        if asked and fresh and action != "no_range":
+        if asked and fresh and action != "no_range" and not rule.get("no_range"):
             begin, end = int(asked[1]), min(int(asked[2] or len(data) - 1) + 1, len(data))
             status = 206
             if begin >= len(data):
@@ -180,12 +181,18 @@ class StorageHandler(Handler):
     side = "storage"
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        pass  # clients that hang up are what the tests are about
+
+
 def main():
-    hub = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    storage = ThreadingHTTPServer(("127.0.0.1", 0), StorageHandler)
+    hub = Server(("127.0.0.1", 0), Handler)
+    storage = Server(("127.0.0.1", 0), StorageHandler)
     ports.update(hub=hub.server_address[1], storage=storage.server_address[1])
     for server in (hub, storage):
-        server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
     print(ports["hub"], ports["storage"], flush=True)
     # Lives as long as whoever started it keeps our standard input open.
