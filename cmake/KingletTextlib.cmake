@@ -1,3 +1,5 @@
+include(GNUInstallDirs)
+
 # textlib: the Rust crate behind text/, built by cargo into a static library with a C ABI.
 find_program(KINGLET_CARGO NAMES cargo cargo-web HINTS "$ENV{HOME}/.cargo/bin" REQUIRED)
 set(textlib_dir "${PROJECT_SOURCE_DIR}/textlib")
@@ -14,6 +16,7 @@ if(EXISTS "${textlib_dir}/Cargo.toml")
   add_custom_target(kinglet_textlib_build DEPENDS "${textlib_archive}")
   add_library(kinglet_textlib INTERFACE)
   add_dependencies(kinglet_textlib kinglet_textlib_build)
-  target_include_directories(kinglet_textlib INTERFACE "${textlib_dir}/include")
-  target_link_libraries(kinglet_textlib INTERFACE "${textlib_archive}" Threads::Threads ${CMAKE_DL_LIBS} m)
+  target_include_directories(kinglet_textlib INTERFACE "$<BUILD_INTERFACE:${textlib_dir}/include>")
+  target_link_libraries(kinglet_textlib INTERFACE "$<BUILD_INTERFACE:${textlib_archive}>"
+    "$<INSTALL_INTERFACE:$<INSTALL_PREFIX>/${CMAKE_INSTALL_LIBDIR}/kinglet/libkinglet_textlib.a>" Threads::Threads ${CMAKE_DL_LIBS} m)
 endif()

@@ -77,7 +77,7 @@ def cmake_problems(table):
 def include_problems(name, lines, table):
     parts = name.split("/")
     folder = parts[1] if parts[0] == "src" else None
-    test = "test" in parts[-1]
+    test = "test" in parts[-1] or parts[-1].startswith("fake_")
     for number, line in enumerate(lines, 1):
         found = re.match(r'\s*#\s*include\s*([<"])([^>"]+)[>"]', line)
         if not found:

@@ -4,13 +4,14 @@
 #   - else the part itself. It ends with 0 (passed), 77 (skipped; the last line says why), anything else (failed).
 
 test_logs=$root/build/test-logs
+program_limit_s=1200  # for one test program: one that hangs has failed
 part_names=() part_sets=() part_texts=() part_commands=()
 
 # part SET NAME TEXT COMMAND...
 part() {
   part_sets+=("$1") part_names+=("$2") part_texts+=("$3")
   shift 3
-  part_commands+=("$*")
+  part_commands+=("$(printf '%q ' "$@")")
 }
 
 # Prints "passed failed skipped" and, on the following lines, the cases that failed or were skipped.
@@ -28,7 +29,7 @@ gtest() {
   for where in src tests; do
     program=$root/build/$preset/$where/$folder/${folder}_test
     [ -x "$program" ] || continue
-    env "$@" "${runner[@]}" "$program" --gtest_brief=1 \
+    timeout --foreground -k 10 "$program_limit_s" env "$@" "${runner[@]}" "$program" --gtest_brief=1 \
       --gtest_output="json:$results/$preset-$folder${label:+-$label}.json"
     return
   done
@@ -59,7 +60,7 @@ run_part() {  # INDEX
   progress "running $name"
   (
     cd "$root" || exit 1
-    ${part_commands[$1]}
+    eval "${part_commands[$1]}"
   ) >"$log" 2>&1 </dev/null 8>&-
   code=$?
   progress_end

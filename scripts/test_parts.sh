@@ -12,12 +12,15 @@ program_folders() {
 }
 only() { grep -x "${@/#/-e}" | paste -sd, ; }
 
+# Where the program is slow (sanitizers, portable code, an emulator), the tests on real weights stay out.
+quick=(KINGLET_TEST_LEVEL=default 'GTEST_FILTER=-*RealModel*')
+
 define_parts() {
   local folder file
   local all bits compute
   all=$(program_folders | paste -sd,)
-  bits=$(program_folders | only kernels nn engine golden bits)        # where bits of logits are made or compared
-  compute=$(program_folders | only base kernels formats families nn cache)  # what the aarch64 preset builds
+  bits=$(program_folders | only kernels nn engine oracle bits)  # where bits of logits are made or compared
+  compute=$(program_folders | only base kernels formats families nn cache oracle bits)  # what the aarch64 preset builds
 
   part default includes "include table, banned words, lengths" scripts/check_includes.py
   part default build "every program compiles: g++ 12" build_preset dev -k 0
@@ -40,10 +43,10 @@ define_parts() {
   [ -z "$bits" ] || {
     part full isa "every instruction set of this machine: $bits" test_isa_levels "$bits"
     part full glibc "the same bits with glibc's CPU features masked" test_masked_glibc "$bits"
-    part full clang "the same by clang 19, release" gtests clang "$bits"
+    part full clang "the same by clang 19, release" gtests clang "$bits" "${quick[@]}"
   }
-  part full asan "AddressSanitizer, UndefinedBehaviorSanitizer" gtests asan "$all" KINGLET_TEST_LEVEL=default
-  part full tsan "ThreadSanitizer" gtests tsan "$all" KINGLET_TEST_LEVEL=default
+  part full asan "AddressSanitizer, UndefinedBehaviorSanitizer" gtests asan "$all" "${quick[@]}"
+  part full tsan "ThreadSanitizer" gtests tsan "$all" "${quick[@]}"
   [ ! -e "$root/fuzz/CMakeLists.txt" ] || part full fuzz "20 seconds of every fuzz target" test_fuzzers
   part full aarch64 "64-bit ARM under qemu-user: $compute" test_aarch64 "$compute"
 }
@@ -80,25 +83,27 @@ test_isa_levels() {  # FOLDERS
   echo "this machine has:" $levels
   for level in $levels; do
     echo "=== KINGLET_ISA=$level"
-    label=$level gtests dev "$1" "KINGLET_ISA=$level" || status=1
+    label=$level gtests dev "$1" "KINGLET_ISA=$level" "${quick[@]}" || status=1
   done
   return $status
 }
 
 test_masked_glibc() {  # FOLDERS
-  gtests dev "$1" GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX,-SSE4_2,-SSE4_1
+  gtests dev "$1" "${quick[@]}" \
+    GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX,-SSE4_2,-SSE4_1
 }
 
 test_fuzzers() {
   local programs
   build_preset asan -k 0 all
-  mapfile -t programs < <(find build/asan/fuzz -maxdepth 1 -type f -perm -u+x)
+  mapfile -t programs < <(find build/asan/fuzz -maxdepth 1 -type f -name '*_fuzz' -perm -u+x)
   [ ${#programs[@]} != 0 ] || { echo "no fuzz target was built"; return 1; }
+  build/asan/fuzz/fuzz_make_seeds "$results/seeds" || return
   printf '%s\n' "${programs[@]}" | xargs -P "$(nproc)" -I{} scripts/fuzz_one.sh {} 20 "$results" | tee "$results/lines"
   awk '/^ok /{p++} /^FAILED /{f++} END {print p+0 " passed, " f+0 " failed, 0 skipped"; exit f > 0}' "$results/lines"
 }
 
 test_aarch64() {  # FOLDERS
   scripts/aarch64_sysroot.sh || return
-  gtests aarch64 "$1" KINGLET_TEST_LEVEL=default
+  gtests aarch64 "$1" "${quick[@]}"
 }
