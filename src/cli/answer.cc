@@ -1,0 +1,93 @@
+#include "cli/answer.h"
+
+#include <fmt/format.h>
+
+#include "cli/terminal.h"
+
+namespace kinglet::cli {
+namespace {
+
+// Prints the two kinds of text, thinking dimmed on a terminal and set off by its markers elsewhere.
+class Printer {
+ public:
+  Printer(const Conversation& conversation, const AnswerOptions& options)
+      : markers_(conversation.markers()), options_(options) {}
+
+  bool put(const ReasoningPiece& piece) {
+    if (!options_.print) return true;
+    bool alive = true;
+    if (!piece.reasoning.empty() && !options_.hide_thinking) {
+      if (!thinking_)
+        alive = write_out(fmt::format("{}{}\n", style_code(Style::kDim, false), markers_ ? markers_->open : ""));
+      thinking_ = true;
+      alive = alive && write_out(piece.reasoning);
+    }
+    if (!piece.answer.empty()) {
+      alive = alive && end_thinking();
+      alive = alive && write_out(piece.answer);
+    }
+    return alive;
+  }
+  bool end_thinking() {
+    if (!thinking_) return true;
+    thinking_ = false;
+    return write_out(fmt::format("\n{}{}\n\n", markers_ ? markers_->close : "", style_code(Style::kPlain, false)));
+  }
+
+ private:
+  const std::optional<ReasoningMarkers>& markers_;
+  const AnswerOptions& options_;
+  bool thinking_ = false;
+};
+
+}  // namespace
+
+Result<Answer> stream_answer(Engine& engine, const Conversation& conversation, Prompt prompt,
+                             const AnswerOptions& options) {
+  Request request;
+  request.prompt = std::move(prompt.tokens);
+  request.sampling = options.sampling;
+  request.max_tokens = options.max_tokens;
+  request.stop = options.stop;
+  request.grammar = options.grammar;
+  KL_TRY(const std::shared_ptr<Generation> generation, engine.submit(std::move(request)));
+
+  Answer answer;
+  Printer printer(conversation, options);
+  std::optional<ReasoningSplitter> splitter;
+  if (conversation.markers()) splitter.emplace(*conversation.markers(), prompt.inside_reasoning);
+  auto take = [&](const ReasoningPiece& piece) {
+    answer.reasoning += piece.reasoning;
+    answer.text += piece.answer;
+    if (!answer.pipe_closed && !printer.put(piece)) {
+      answer.pipe_closed = true;
+      generation->cancel();
+    }
+  };
+  bool asked_to_stop = false;
+  for (bool ended = false; !ended;) {
+    if (!asked_to_stop && (interrupted() || terminated())) {
+      generation->cancel();
+      asked_to_stop = true;
+    }
+    const std::optional<Event> event = generation->next_event(std::chrono::milliseconds(50));
+    if (!event) continue;
+    if (!event->text.empty()) take(splitter ? splitter->push(event->text) : ReasoningPiece{"", event->text});
+    if (event->finish) {
+      answer.finish = *event->finish;
+      ended = true;
+    }
+  }
+  if (splitter) take(splitter->finish());
+  printer.end_thinking();
+  return answer;
+}
+
+std::string speed_text(const RequestStats& s) {
+  return fmt::format(
+      "prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s; first token after {:.2f} s; seed {}",
+      s.prompt_tokens, s.prompt_tokens_per_second(), s.generated_tokens, s.generated_tokens_per_second(),
+      s.first_token_seconds, s.seed);
+}
+
+}  // namespace kinglet::cli

@@ -1,0 +1,86 @@
+#include "cli/app.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <clocale>
+#include <csignal>
+
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/exit_code.h"
+#include "cli/terminal.h"
+
+namespace kinglet::cli {
+namespace {
+
+constexpr const char* kFooter =
+    "\nMODEL is a name in the store, a short name (qwen3:0.6b), a GGUF file or Hugging Face folder, or\n"
+    "hf:org/repo[:file or quant][@revision].\n"
+    "\nExit codes: 0 fine, 1 malformed input, 2 wrong flags, 3 not found, 4 unsupported, 5 out of memory or disk,\n"
+    "6 input/output, 7 network, 130 interrupted, 143 terminated.\n";
+
+void add_commands(CLI::App& app, Invocation& invocation) {
+  for (auto* add : {add_run, add_models, add_inspect, add_tokenize, add_render, add_logits, add_perplexity, add_bench,
+                    add_preset, add_completion, add_version})
+    add(app, invocation);
+}
+
+int report(const Error& error) {
+  fmt::print(stderr, "{}error:{} {}\n", style_code(Style::kRed, true), style_code(Style::kPlain, true), error.message);
+  return exit_code_of(error);
+}
+
+}  // namespace
+
+ExitCode exit_code_of(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kInvalid:
+      return kExitInvalid;
+    case ErrorCode::kNotFound:
+      return kExitNotFound;
+    case ErrorCode::kUnsupported:
+      return kExitUnsupported;
+    case ErrorCode::kResource:
+      return kExitResource;
+    case ErrorCode::kIo:
+      return kExitIo;
+    case ErrorCode::kNetwork:
+      return kExitNetwork;
+    case ErrorCode::kCancelled:
+      return terminated() ? kExitTerminated : kExitInterrupted;
+  }
+  return kExitInvalid;
+}
+
+std::string examples(std::initializer_list<const char*> lines) {
+  std::string text = "\nExamples:\n";
+  for (const char* line : lines) text += fmt::format("  {}\n", line);
+  return text;
+}
+
+int run_command_line(int argc, char** argv) {
+  std::setlocale(LC_CTYPE, "");   // wide characters on the terminal
+  std::signal(SIGPIPE, SIG_IGN);  // write_out() notices
+  CLI::App app{"Kinglet runs open-weight language models on the processor you have.", "kinglet"};
+  app.require_subcommand(1);
+  app.footer(kFooter);
+  Invocation invocation;
+  app.add_flag("-v,--verbose", invocation.verbose, "Log what is going on to standard error");
+  app.add_flag("-q,--quiet", invocation.quiet, "No bars and no notes");
+  app.fallthrough();
+  add_commands(app, invocation);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? kExitOk : kExitUsage;
+  }
+  if (invocation.verbose) set_log_level(LogLevel::kInfo);
+  set_quiet(invocation.quiet);
+  catch_interrupts();
+  const Result<int> outcome = invocation.action();
+  return outcome.ok() ? *outcome : report(outcome.error());
+}
+
+}  // namespace kinglet::cli

@@ -1,0 +1,39 @@
+// Commands: each file cli/<name>.cc adds its flags and says what to do; app.cc lists them.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "base/result.h"
+
+namespace CLI {
+class App;
+}
+
+namespace kinglet::cli {
+
+// What a parsed command leaves behind: the action to run, and flags that every command has.
+struct Invocation {
+  std::function<Result<int>()> action;  // its value is the exit code
+  bool verbose = false;                 // --verbose: log lines
+  bool quiet = false;                   // --quiet: no bars, no notes
+};
+
+// Each adds one subcommand (or a few that belong together) to `app`; when it is the one the user chose, its action is
+// put into `invocation`.
+void add_run(CLI::App& app, Invocation& invocation);
+void add_models(CLI::App& app, Invocation& invocation);  // pull, list, rm
+void add_inspect(CLI::App& app, Invocation& invocation);
+void add_tokenize(CLI::App& app, Invocation& invocation);
+void add_render(CLI::App& app, Invocation& invocation);
+void add_logits(CLI::App& app, Invocation& invocation);
+void add_perplexity(CLI::App& app, Invocation& invocation);
+void add_bench(CLI::App& app, Invocation& invocation);
+void add_preset(CLI::App& app, Invocation& invocation);
+void add_completion(CLI::App& app, Invocation& invocation);
+void add_version(CLI::App& app, Invocation& invocation);
+
+// The text under a command's --help: examples, one a line.
+std::string examples(std::initializer_list<const char*> lines);
+
+}  // namespace kinglet::cli

@@ -1,0 +1,53 @@
+// The flags and steps that commands on a model share: which model, how it computes, getting it, opening it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/loader.h"
+#include "formats/checkpoint.h"
+#include "text/tokenizer.h"
+
+namespace CLI {
+class App;
+}
+
+namespace kinglet::cli {
+
+struct ModelFlags {
+  std::string model;  // empty: the default one
+  std::string compute = "int8";
+  std::string kv = "f16";
+  std::string isa;
+  int64_t context = 0;       // 0: decided by the loader
+  int threads = 0;           // 0: one a core
+  std::string memory_limit;  // "8GB"; empty: what is there
+};
+
+// --ctx, --threads, --compute, --kv, --isa, --memory. MODEL itself is each command's own positional.
+void add_compute_flags(CLI::App& command, ModelFlags& flags);
+Result<ModelOptions> model_options(const ModelFlags& flags);
+
+// "512MB", "8GiB", "1000000" -> bytes.
+Result<uint64_t> parse_bytes(const std::string& text);
+
+// MODEL (a preset's name too) to the path of something that formats/ opens; pulls it first where necessary, with a bar.
+Result<std::string> locate_model(const std::string& model);
+// The same, opened.
+Result<std::shared_ptr<const Checkpoint>> open_model(const std::string& model, const OpenOptions& options = {});
+
+// Loads a model into an engine for one conversation, with a bar, and says on standard error what is noteworthy.
+Result<std::unique_ptr<Engine>> start_engine(std::shared_ptr<const Checkpoint> checkpoint, const ModelFlags& flags,
+                                             int64_t max_sequences = 1);
+// The same without an engine, for logits and evaluation.
+Result<std::unique_ptr<StepModel>> start_step_model(std::shared_ptr<const Checkpoint> checkpoint,
+                                                    const ModelFlags& flags, int64_t context_needed);
+
+// All of standard input, or of a file. kResource past 64 MiB.
+Result<std::string> read_standard_input();
+Result<std::string> read_text_file(const std::string& path);
+
+}  // namespace kinglet::cli

@@ -1,0 +1,168 @@
+// kinglet run [MODEL] [PROMPT]
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/answer.h"
+#include "cli/chat.h"
+#include "cli/command.h"
+#include "cli/exit_code.h"
+#include "cli/model_flags.h"
+#include "cli/preset.h"
+#include "cli/sampling_flags.h"
+#include "cli/terminal.h"
+#include "hub/model_reference.h"
+
+namespace kinglet::cli {
+namespace {
+
+struct RunFlags {
+  ModelFlags model;
+  SamplingFlags sampling;
+  std::vector<std::string> words;  // [MODEL] [PROMPT]
+  std::optional<std::string> system;
+  std::optional<int64_t> max_tokens;
+  std::optional<bool> think;
+  std::vector<std::string> stop;
+  std::string format;
+  bool hide_thinking = false, stats = false, json = false;
+};
+
+// A single word is a model when it can be resolved as one, else it is a prompt for the default model.
+bool names_a_model(const std::string& word) {
+  if (word.empty() || word.find_first_of(" \t\n") != std::string::npos) return false;
+  if (find_preset(word)) return true;
+  const auto store = Store::open_default();
+  return store.ok() && resolve_model(word, *store).ok();
+}
+
+Result<std::string> take_words(RunFlags& flags) {
+  std::string prompt;
+  if (!flags.model.model.empty()) {
+    for (const std::string& word : flags.words) prompt += (prompt.empty() ? "" : " ") + word;
+  } else if (flags.words.size() == 2) {
+    flags.model.model = flags.words[0];
+    prompt = flags.words[1];
+  } else if (flags.words.size() == 1 && names_a_model(flags.words[0])) {
+    flags.model.model = flags.words[0];
+  } else if (flags.words.size() == 1) {
+    prompt = flags.words[0];
+  } else if (flags.words.size() > 2) {
+    return Error{ErrorCode::kInvalid, "run takes at most MODEL and PROMPT; put the prompt in quotes"};
+  }
+  return prompt;
+}
+
+void apply_preset(RunFlags& flags) {
+  const auto preset = find_preset(flags.model.model);
+  if (!preset) return;
+  flags.sampling.fill_from(preset->sampling);
+  if (!flags.system) flags.system = preset->system;
+  if (!flags.max_tokens) flags.max_tokens = preset->max_tokens;
+  if (!flags.think) flags.think = preset->think;
+  if (flags.model.context == 0 && preset->context) flags.model.context = *preset->context;
+}
+
+Result<AnswerOptions> answer_options(const RunFlags& flags, const Checkpoint& checkpoint, const Engine& engine) {
+  AnswerOptions options;
+  SamplingFlags sampling = flags.sampling;
+  sampling.fill_from(model_advice(checkpoint));
+  KL_TRY(options.sampling, sampling_params(sampling));
+  options.max_tokens = flags.max_tokens.value_or(-1);
+  options.stop = flags.stop;
+  options.hide_thinking = flags.hide_thinking;
+  options.print = !flags.json;
+  if (!flags.format.empty()) {
+    std::string schema = "{}";
+    if (flags.format != "json") {
+      KL_TRY(schema, read_text_file(flags.format));
+    }
+    KL_TRY(options.grammar, Grammar::from_json_schema(engine.tokenizer(), schema));
+  }
+  return options;
+}
+
+Result<int> finish(const Answer& answer, const RunFlags& flags) {
+  if (answer.finish.error) return *answer.finish.error;
+  const char* reason = finish_reason_name(answer.finish.reason);
+  if (flags.json) {
+    const RequestStats& s = answer.finish.stats;
+    const nlohmann::json facts = {{"text", answer.text},
+                                  {"reasoning", answer.reasoning},
+                                  {"finish_reason", reason},
+                                  {"prompt_tokens", s.prompt_tokens},
+                                  {"generated_tokens", s.generated_tokens},
+                                  {"seed", s.seed},
+                                  {"first_token_seconds", s.first_token_seconds},
+                                  {"prompt_tokens_per_second", s.prompt_tokens_per_second()},
+                                  {"generated_tokens_per_second", s.generated_tokens_per_second()}};
+    if (!write_out(facts.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n")) return kExitBrokenPipe;
+  } else if (!answer.pipe_closed && !write_out("\n")) {
+    return kExitBrokenPipe;
+  }
+  if (answer.pipe_closed) return kExitBrokenPipe;
+  if (flags.stats) fmt::print(stderr, "{}\n", speed_text(answer.finish.stats));
+  if (answer.finish.reason == FinishReason::kCancelled) return terminated() ? kExitTerminated : kExitInterrupted;
+  if (answer.finish.reason == FinishReason::kLength && !flags.max_tokens)
+    note("the answer ended because the context is full");
+  return kExitOk;
+}
+
+Result<int> run(RunFlags flags) {
+  KL_TRY(std::string prompt, take_words(flags));
+  apply_preset(flags);
+  const bool piped = !stdin_is_terminal();
+  if (prompt.empty() && piped) {
+    KL_TRY(prompt, read_standard_input());
+    if (prompt.find_first_not_of(" \t\r\n") == std::string::npos)
+      return Error{ErrorCode::kInvalid, "the prompt is empty: give one as an argument or on standard input"};
+  } else if (prompt.empty() && !flags.words.empty() && flags.words.back().empty()) {
+    return Error{ErrorCode::kInvalid, "the prompt is empty: give one as an argument or on standard input"};
+  }
+  KL_TRY(const auto checkpoint, open_model(flags.model.model));
+  KL_TRY(const auto engine, start_engine(checkpoint, flags.model));
+  KL_TRY(const AnswerOptions options, answer_options(flags, *checkpoint, *engine));
+  KL_TRY(Conversation conversation, Conversation::create(*checkpoint, engine->tokenizer()));
+  if (!conversation.uses_template()) note("the model has no chat template: the text goes in as it is and is continued");
+  conversation.system = flags.system.value_or("");
+  conversation.think = flags.think;
+  if (prompt.empty()) return chat_loop(*engine, std::move(conversation), options, flags.stats);
+
+  conversation.messages.push_back({"user", prompt, ""});
+  KL_TRY(Prompt rendered, conversation.prompt(engine->context() - 1));
+  KL_TRY(const Answer answer, stream_answer(*engine, conversation, std::move(rendered), options));
+  return finish(answer, flags);
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Invocation& invocation) {
+  CLI::App* command = app.add_subcommand("run", "Answer a prompt, or talk");
+  auto flags = std::make_shared<RunFlags>();
+  command
+      ->add_option("MODEL, PROMPT", flags->words,
+                   "Model and prompt, both optional: without a prompt it reads standard input or talks")
+      ->type_name("");
+  command->add_option("-m,--model", flags->model.model, "The model, where the only word is to be the prompt");
+  command->add_option("-s,--system", flags->system, "The system prompt");
+  command->add_option("-n,--max-tokens", flags->max_tokens, "Tokens of an answer at most")->check(CLI::PositiveNumber);
+  command->add_flag("--think,!--no-think", flags->think,
+                    "Let the model think first, or not (where its template knows)");
+  command->add_flag("--hide-thinking", flags->hide_thinking, "Don't show the thinking");
+  command->add_option("--format", flags->format, "json, or the file of a JSON schema that the answer must follow");
+  command->add_option("--stop", flags->stop, "End the answer before this text; may be repeated");
+  command->add_flag("--stats", flags->stats, "Print speeds to standard error");
+  command->add_flag("--json", flags->json, "Print the answer and its facts as a JSON object");
+  add_compute_flags(*command, flags->model);
+  add_sampling_flags(*command, flags->sampling);
+  command->footer(examples({"kinglet run \"Why is the sky blue?\"",
+                            "kinglet run qwen3:0.6b --think \"How many r are in strawberry?\"",
+                            "kinglet run smollm2 < question.txt",
+                            "kinglet run model.gguf --format schema.json --temp 0 \"A person, please\"",
+                            "kinglet run            (talk to the default model)"}));
+  command->callback([&invocation, flags] { invocation.action = [flags] { return run(*flags); }; });
+}
+
+}  // namespace kinglet::cli

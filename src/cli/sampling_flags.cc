@@ -1,0 +1,120 @@
+#include "cli/sampling_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+namespace kinglet::cli {
+namespace {
+
+template <class T>
+void take(std::optional<T>& mine, const std::optional<T>& other) {
+  if (!mine) mine = other;
+}
+
+template <class T>
+void from_json(const nlohmann::json& object, const char* key, std::optional<T>& to) {
+  if (const auto at = object.find(key); at != object.end() && at->is_number()) to = at->get<T>();
+}
+
+void from_metadata(const Metadata& metadata, const char* key, std::optional<float>& to) {
+  if (const auto value = metadata.get_float(key); value.ok()) to = static_cast<float>(*value);
+}
+
+Result<std::pair<int32_t, float>> parse_bias(const std::string& text) {
+  const Error bad{ErrorCode::kInvalid,
+                  "--logit-bias: found \"" + text + "\", expected ID=VALUE such as 42=-1.5 or 42=-inf"};
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos) return bad;
+  try {
+    size_t used_id = 0, used_value = 0;
+    const std::string id_text = text.substr(0, equals), value_text = text.substr(equals + 1);
+    const int id = std::stoi(id_text, &used_id);
+    const float value = std::stof(value_text, &used_value);
+    if (used_id != id_text.size() || used_value != value_text.size()) return bad;
+    return std::pair<int32_t, float>{id, value};
+  } catch (const std::exception&) {
+    return bad;
+  }
+}
+
+}  // namespace
+
+void SamplingFlags::fill_from(const SamplingFlags& other) {
+  take(temperature, other.temperature);
+  take(top_k, other.top_k);
+  take(top_p, other.top_p);
+  take(min_p, other.min_p);
+  take(typical_p, other.typical_p);
+  take(repetition_penalty, other.repetition_penalty);
+  take(penalty_last_n, other.penalty_last_n);
+  take(presence_penalty, other.presence_penalty);
+  take(frequency_penalty, other.frequency_penalty);
+  take(seed, other.seed);
+  if (logit_bias.empty()) logit_bias = other.logit_bias;
+}
+
+void add_sampling_flags(CLI::App& command, SamplingFlags& f) {
+  command.add_option("--temp,--temperature", f.temperature, "0: always the most probable token (default 0.7)")
+      ->group("Sampling");
+  command.add_option("--top-k", f.top_k, "Keep the k most probable tokens; 0: all (default 40)")->group("Sampling");
+  command.add_option("--top-p", f.top_p, "Keep the most probable tokens up to this probability (default 0.95)")
+      ->group("Sampling");
+  command.add_option("--min-p", f.min_p, "Keep tokens with this share of the best one's probability (default 0.05)")
+      ->group("Sampling");
+  command.add_option("--typical", f.typical_p, "Locally typical sampling; 1: off (default 1)")->group("Sampling");
+  command.add_option("--repeat-penalty", f.repetition_penalty, "Penalty on recent tokens; 1: off (default 1)")
+      ->group("Sampling");
+  command
+      .add_option("--repeat-last-n", f.penalty_last_n,
+                  "How far the repeat penalty looks back; -1: everything (default 64)")
+      ->group("Sampling");
+  command
+      .add_option("--presence-penalty", f.presence_penalty,
+                  "Subtracted from tokens that were generated before (default 0)")
+      ->group("Sampling");
+  command.add_option("--frequency-penalty", f.frequency_penalty, "Subtracted once for each time they were (default 0)")
+      ->group("Sampling");
+  command.add_option("--seed", f.seed, "The same seed gives the same text")->group("Sampling");
+  command.add_option("--logit-bias", f.logit_bias, "ID=VALUE, added to a token's logit; may be repeated")
+      ->group("Sampling");
+}
+
+SamplingFlags model_advice(const Checkpoint& checkpoint) {
+  SamplingFlags advice;
+  if (checkpoint.format == CheckpointFormat::kGguf) {
+    from_metadata(checkpoint.metadata, "general.sampling.temp", advice.temperature);
+    from_metadata(checkpoint.metadata, "general.sampling.top_p", advice.top_p);
+    from_metadata(checkpoint.metadata, "general.sampling.min_p", advice.min_p);
+    if (const auto k = checkpoint.metadata.get_int("general.sampling.top_k", 0, 1 << 20); k.ok()) advice.top_k = *k;
+    return advice;
+  }
+  const auto config = nlohmann::json::parse(checkpoint.side_files.generation_config_json, nullptr, false);
+  if (!config.is_object()) return advice;
+  from_json(config, "temperature", advice.temperature);
+  from_json(config, "top_k", advice.top_k);
+  from_json(config, "top_p", advice.top_p);
+  from_json(config, "min_p", advice.min_p);
+  from_json(config, "repetition_penalty", advice.repetition_penalty);
+  return advice;
+}
+
+Result<SamplingParams> sampling_params(const SamplingFlags& f) {
+  SamplingParams p;
+  p.temperature = f.temperature.value_or(0.7f);
+  p.top_k = f.top_k.value_or(40);
+  p.top_p = f.top_p.value_or(0.95f);
+  p.min_p = f.min_p.value_or(0.05f);
+  p.typical_p = f.typical_p.value_or(1.0f);
+  p.repetition_penalty = f.repetition_penalty.value_or(1.0f);
+  p.penalty_last_n = f.penalty_last_n.value_or(p.penalty_last_n);
+  p.presence_penalty = f.presence_penalty.value_or(0.0f);
+  p.frequency_penalty = f.frequency_penalty.value_or(0.0f);
+  p.seed = f.seed;
+  for (const std::string& text : f.logit_bias) {
+    KL_TRY(const auto bias, parse_bias(text));
+    p.logit_bias[bias.first] = bias.second;
+  }
+  return p;
+}
+
+}  // namespace kinglet::cli

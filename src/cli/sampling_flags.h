@@ -1,0 +1,38 @@
+// The sampling flags, and where their defaults come from: flag, preset, the model's own advice, ours.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "formats/checkpoint.h"
+#include "sampling/sampling_params.h"
+
+namespace CLI {
+class App;
+}
+
+namespace kinglet::cli {
+
+// Only what was said; the rest stays absent.
+struct SamplingFlags {
+  std::optional<float> temperature, top_p, min_p, typical_p, repetition_penalty, presence_penalty, frequency_penalty;
+  std::optional<int64_t> top_k, penalty_last_n;
+  std::optional<uint64_t> seed;
+  std::vector<std::string> logit_bias;  // "ID=VALUE"
+
+  // What is absent here is taken from `other`.
+  void fill_from(const SamplingFlags& other);
+};
+
+void add_sampling_flags(CLI::App& command, SamplingFlags& flags);
+
+// generation_config.json or general.sampling.* of the model, as far as it says.
+SamplingFlags model_advice(const Checkpoint& checkpoint);
+
+// Our defaults where nobody said anything: temperature 0.7, top-k 40, top-p 0.95, min-p 0.05.
+Result<SamplingParams> sampling_params(const SamplingFlags& flags);
+
+}  // namespace kinglet::cli

@@ -1,0 +1,180 @@
+#include "cli/terminal.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <clocale>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <cwchar>
+
+namespace kinglet::cli {
+namespace {
+
+std::atomic<bool> g_interrupted{false}, g_terminated{false}, g_quiet{false};
+
+void on_signal(int signal) {
+  if (signal == SIGINT) g_interrupted.store(true, std::memory_order_relaxed);
+  if (signal == SIGTERM) g_terminated.store(true, std::memory_order_relaxed);
+}
+
+bool colours_wanted() {
+  const char* no_color = std::getenv("NO_COLOR");
+  const char* term = std::getenv("TERM");
+  return !(no_color && *no_color) && term && std::strcmp(term, "dumb") != 0;
+}
+
+}  // namespace
+
+bool stdout_is_terminal() {
+  return isatty(STDOUT_FILENO) == 1;
+}
+bool stderr_is_terminal() {
+  return isatty(STDERR_FILENO) == 1;
+}
+bool stdin_is_terminal() {
+  return isatty(STDIN_FILENO) == 1;
+}
+
+std::string_view style_code(Style style, bool on_stderr) {
+  if (!(on_stderr ? stderr_is_terminal() : stdout_is_terminal()) || !colours_wanted()) return "";
+  switch (style) {
+    case Style::kPlain:
+      return "\x1b[0m";
+    case Style::kDim:
+      return "\x1b[2m";
+    case Style::kBold:
+      return "\x1b[1m";
+    case Style::kRed:
+      return "\x1b[31m";
+    case Style::kCyan:
+      return "\x1b[36m";
+  }
+  return "";
+}
+
+int terminal_width() {
+  winsize size{};
+  for (int fd : {STDERR_FILENO, STDOUT_FILENO})
+    if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return std::max<int>(size.ws_col, 20);
+  return 80;
+}
+
+bool write_out(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(STDOUT_FILENO, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    text.remove_prefix(static_cast<size_t>(written));
+  }
+  return true;
+}
+
+void set_quiet(bool quiet) {
+  g_quiet = quiet;
+}
+bool is_quiet() {
+  return g_quiet;
+}
+
+void note(const std::string& text) {
+  if (g_quiet) return;
+  fmt::print(stderr, "{}note: {}{}\n", style_code(Style::kDim, true), text, style_code(Style::kPlain, true));
+}
+
+void catch_interrupts() {
+  struct sigaction action = {};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, nullptr);  // no SA_RESTART: a blocked read returns
+  sigaction(SIGTERM, &action, nullptr);
+}
+bool interrupted() {
+  return g_interrupted.load(std::memory_order_relaxed);
+}
+bool terminated() {
+  return g_terminated.load(std::memory_order_relaxed);
+}
+void clear_interrupt() {
+  g_interrupted.store(false, std::memory_order_relaxed);
+}
+
+ProgressBar::ProgressBar(std::string label) : label_(std::move(label)), start_(std::chrono::steady_clock::now()) {}
+ProgressBar::~ProgressBar() {
+  clear();
+}
+
+void ProgressBar::update(double fraction, const std::string& detail) {
+  using namespace std::chrono_literals;
+  if (g_quiet || !stderr_is_terminal()) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - start_ < 300ms || (drawn_ && now - drawn_at_ < 100ms)) return;
+  drawn_ = true;
+  drawn_at_ = now;
+  fraction = std::clamp(fraction, 0.0, 1.0);
+  const std::string tail = fmt::format(" {:3.0f}%{}{}", fraction * 100.0, detail.empty() ? "" : "  ", detail);
+  const int width = terminal_width() - 1;
+  const int room = width - display_width(label_) - static_cast<int>(tail.size()) - 3;
+  std::string line = label_;
+  if (room >= 8) {
+    const int cells = std::min(room, 40), filled = static_cast<int>(fraction * cells);
+    line += " [";
+    for (int i = 0; i < cells; i++) line += i < filled ? '#' : '.';
+    line += "]";
+  }
+  line += tail;
+  if (static_cast<int>(line.size()) > width) line.resize(static_cast<size_t>(width));
+  fmt::print(stderr, "\r\x1b[K{}", line);
+  std::fflush(stderr);
+}
+
+void ProgressBar::clear() {
+  if (!drawn_) return;
+  fmt::print(stderr, "\r\x1b[K");
+  std::fflush(stderr);
+  drawn_ = false;
+}
+
+std::string human_bytes(uint64_t bytes) {
+  constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB"};
+  double value = static_cast<double>(bytes);
+  size_t unit = 0;
+  while (value >= 999.5 && unit + 1 < std::size(kUnits)) {
+    value /= 1000.0;
+    unit++;
+  }
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.{}f} {}", value, value < 9.95 ? 2 : 1, kUnits[unit]);
+}
+
+std::string human_duration(double seconds) {
+  const auto whole = static_cast<int64_t>(seconds + 0.5);
+  if (whole < 60) return fmt::format("{}s", whole);
+  if (whole < 3600) return fmt::format("{}m {:02}s", whole / 60, whole % 60);
+  return fmt::format("{}h {:02}m", whole / 3600, whole / 60 % 60);
+}
+
+int display_width(std::string_view text) {
+  std::mbstate_t state{};
+  int columns = 0;
+  while (!text.empty()) {
+    wchar_t wide = 0;
+    const size_t used = std::mbrtowc(&wide, text.data(), text.size(), &state);
+    if (used == 0 || used > text.size()) {  // NUL, incomplete or invalid: one column a byte
+      state = {};
+      columns++;
+      text.remove_prefix(1);
+      continue;
+    }
+    columns += std::max(wcwidth(wide), 0);
+    text.remove_prefix(used);
+  }
+  return columns;
+}
+
+}  // namespace kinglet::cli

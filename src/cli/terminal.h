@@ -1,0 +1,56 @@
+// The terminal, or the lack of one: colours, width, progress bars, interrupts, output that notices a closed pipe.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace kinglet::cli {
+
+bool stdout_is_terminal();
+bool stderr_is_terminal();
+bool stdin_is_terminal();
+// Escape codes for `what` on this stream, or nothing: not a terminal, NO_COLOR set, or TERM=dumb.
+enum class Style { kPlain, kDim, kBold, kRed, kCyan };
+std::string_view style_code(Style style, bool on_stderr);
+int terminal_width();  // columns of stderr's or stdout's terminal, 80 where unknown, at least 20
+
+// Writes to standard output, all of it. False when nobody reads any more (a closed pipe) or the disk is full.
+bool write_out(std::string_view text);
+// A line to standard error for people ("note: …"); dropped under --quiet.
+void note(const std::string& text);
+void set_quiet(bool quiet);
+bool is_quiet();
+
+// Ctrl-C and SIGTERM set flags instead of ending the process, from the first call on.
+void catch_interrupts();
+bool interrupted();  // Ctrl-C since the last clear_interrupt()
+bool terminated();   // SIGTERM
+void clear_interrupt();
+
+// A bar on standard error, drawn only on a terminal, at most ten times a second, first after 300 ms. Otherwise, and
+// under
+// --quiet, silent.
+class ProgressBar {
+ public:
+  explicit ProgressBar(std::string label);
+  ~ProgressBar();  // clears the line
+  void update(double fraction, const std::string& detail = "");
+  void set_label(const std::string& label) { label_ = label; }
+  void clear();
+
+ private:
+  std::string label_;
+  std::chrono::steady_clock::time_point start_, drawn_at_{};
+  bool drawn_ = false;
+};
+
+std::string human_bytes(uint64_t bytes);     // "92.9 MB"
+std::string human_duration(double seconds);  // "1m 20s"
+// Columns a UTF-8 text takes on a terminal (wide characters two, combining marks none), by the C library's tables.
+int display_width(std::string_view text);
+
+}  // namespace kinglet::cli
