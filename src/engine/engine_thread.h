@@ -1,0 +1,55 @@
+// EngineThread: what the engine's one thread does: takes submissions, plans a step, runs it, hands out events. Owns
+// model, pages and scheduler. Internal to this folder.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "cache/block_pool.h"
+#include "engine/generation.h"
+#include "engine/scheduler.h"
+#include "engine/step_model.h"
+
+namespace kinglet {
+
+class EngineThread {
+ public:
+  EngineThread(std::unique_ptr<StepModel> model, BlockPool pool, const SchedulerLimits& limits,
+               std::shared_ptr<Mailbox> mailbox);
+
+  // Works until the mailbox says stop, or is closed and nothing is left to do.
+  void run();
+
+  const StepModel& model() const { return *model_; }
+
+ private:
+  struct Running {
+    std::unique_ptr<Sequence> sequence;
+    std::shared_ptr<Ticket> ticket;
+  };
+  using Entry = std::map<SequenceId, Running>::iterator;
+
+  // What the mailbox held; waits for something to do. False when the thread is to end.
+  bool take_mail(std::vector<Submission>* submissions, bool* cancelled);
+  void join(std::vector<Submission> submissions);
+  void drop_cancelled();
+  void step();
+  void prepare(StepPlan* plan);
+  std::span<const float> forward(const StepPlan& plan);
+  void choose(const StepPlan& plan, std::span<const float> logits);
+  void finish(Entry entry, Event event);
+  void cancel_all();
+  void publish();
+
+  std::unique_ptr<StepModel> model_;
+  BlockPool pool_;
+  Scheduler scheduler_;
+  std::shared_ptr<Mailbox> mailbox_;
+  std::map<SequenceId, Running> running_;  // and waiting: all that joined and did not finish
+  SamplingScratch scratch_;
+  EngineStats stats_;
+  int64_t newly_finished_ = 0;  // not yet told to the mailbox
+};
+
+}  // namespace kinglet

@@ -1,0 +1,117 @@
+#include "engine/sequence.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace kinglet {
+
+Sequence::Sequence(Request request, std::shared_ptr<const Tokenizer> tokenizer, uint64_t seed,
+                   Clock::time_point submitted)
+    : request_(std::move(request)),
+      tokenizer_(std::move(tokenizer)),
+      tokens_(request_.prompt),
+      sampler_(request_.sampling, seed, request_.prompt),
+      stops_(request_.stop),
+      submitted_(submitted) {
+  if (request_.grammar) grammar_.emplace(request_.grammar);
+  if (tokenizer_) detokenizer_.emplace(tokenizer_, request_.skip_special);
+  stats_.prompt_tokens = static_cast<int64_t>(tokens_.size());
+  stats_.seed = sampler_.seed();
+}
+
+Status Sequence::grow_pages(BlockPool& pool, int64_t count) {
+  while (static_cast<int64_t>(pages_.size()) < count) {
+    KL_TRY(const PageId page, pool.allocate());
+    pages_.push_back(page);
+    page_data_.push_back(pool.page_data(page));
+  }
+  return {};
+}
+
+void Sequence::release_pages(BlockPool& pool) {
+  for (PageId page : pages_) pool.release(page);
+  pages_.clear();
+  page_data_.clear();
+}
+
+double Sequence::seconds() const {
+  return std::chrono::duration<double>(Clock::now() - submitted_).count();
+}
+
+void Sequence::mark_started() {
+  if (stats_.started_seconds < 0.0) stats_.started_seconds = seconds();
+}
+
+bool Sequence::is_stop_token(int32_t token) const {
+  const auto& stops = request_.stop_tokens;
+  if (std::find(stops.begin(), stops.end(), token) != stops.end()) return true;
+  return !request_.ignore_eos && tokenizer_ && tokenizer_->is_end_of_generation(token);
+}
+
+std::string Sequence::take_text(int32_t token) {
+  return detokenizer_ ? stops_.push(detokenizer_->push(token)) : "";
+}
+
+Result<SampledToken> Sequence::next_token(const Compute& compute, SamplingScratch& scratch,
+                                          std::span<const float> logits) {
+  std::span<const uint32_t> mask;
+  if (grammar_) {
+    KL_TRY(mask, grammar_->mask());
+  }
+  KL_TRY(SampledToken sampled, sampler_.sample(compute, scratch, logits, static_cast<int64_t>(tokens_.size()), mask));
+  if (grammar_) KL_RETURN_IF_ERROR(grammar_->commit(sampled.token));
+  sampler_.accept(sampled.token);
+  return sampled;
+}
+
+Event Sequence::choose(const Compute& compute, SamplingScratch& scratch, std::span<const float> logits) {
+  auto sampled = next_token(compute, scratch, logits);
+  if (!sampled.ok()) return end(FinishReason::kError, sampled.error());
+  const int32_t token = sampled->token;
+  tokens_.push_back(token);
+  ++stats_.generated_tokens;
+  if (stats_.first_token_seconds < 0.0) stats_.first_token_seconds = seconds();
+  Event event;
+  event.tokens.push_back(token);
+  if (request_.sampling.logprobs >= 0) event.logprobs.push_back(std::move(sampled).value());
+  event.finish = finish_after(token, &event.text);
+  return event;
+}
+
+std::optional<FinishInfo> Sequence::finish_after(int32_t token, std::string* text) {
+  const bool stop_token = is_stop_token(token);
+  if (!stop_token) *text = take_text(token);
+  const bool sentence_over = grammar_ && grammar_->is_finished();
+  const bool full = stats_.generated_tokens >= request_.max_tokens;
+  if (!stop_token && !sentence_over && !full && !stops_.found()) return std::nullopt;
+  if (detokenizer_ && !stops_.found()) *text += stops_.push(detokenizer_->finish());
+  if (!stops_.found()) *text += stops_.finish();
+  FinishInfo finish = info(stop_token || sentence_over || stops_.found() ? FinishReason::kStop : FinishReason::kLength);
+  if (stop_token) {
+    finish.stop_token = token;
+  } else {
+    finish.stop_string = stops_.found();
+  }
+  return finish;
+}
+
+Event Sequence::end(FinishReason reason, std::optional<Error> error) {
+  Event event;
+  if (detokenizer_ && !stops_.found()) {
+    event.text = stops_.push(detokenizer_->finish());
+    event.text += stops_.finish();
+  }
+  event.finish = info(reason);
+  event.finish->error = std::move(error);
+  return event;
+}
+
+FinishInfo Sequence::info(FinishReason reason) const {
+  FinishInfo finish;
+  finish.reason = reason;
+  finish.stats = stats_;
+  finish.stats.finished_seconds = seconds();
+  return finish;
+}
+
+}  // namespace kinglet

@@ -1,0 +1,68 @@
+// Sequence: a request while the engine works on it: its tokens, its pages, and what has to be done to choose the next
+// token and to turn it into an event. Used by the engine thread alone. Internal to this folder.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cache/block_pool.h"
+#include "engine/request.h"
+#include "engine/stop_matcher.h"
+#include "sampling/sampler.h"
+#include "text/detokenizer.h"
+#include "text/tokenizer.h"
+
+namespace kinglet {
+
+class Sequence {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // `request` is checked, its max_tokens what the context allows. `tokenizer` may be null: no text then.
+  Sequence(Request request, std::shared_ptr<const Tokenizer> tokenizer, uint64_t seed, Clock::time_point submitted);
+
+  std::span<const int32_t> tokens() const { return tokens_; }  // prompt and answer so far
+  int64_t prompt_tokens() const { return stats_.prompt_tokens; }
+  int64_t longest() const { return stats_.prompt_tokens + request_.max_tokens - 1; }  // that need a place in the cache
+
+  // Brings the list of pages to `count`. kResource when the system refuses memory.
+  Status grow_pages(BlockPool& pool, int64_t count);
+  void release_pages(BlockPool& pool);
+  std::span<std::byte* const> page_data() const { return page_data_; }
+
+  void mark_started();
+  void mark_preempted() { ++stats_.preemptions; }
+
+  // Chooses the next token from logits [vocabulary]. The event has `finish` when it was the last one.
+  Event choose(const Compute& compute, SamplingScratch& scratch, std::span<const float> logits);
+
+  // The last event of a sequence that ends without a token.
+  Event end(FinishReason reason, std::optional<Error> error = {});
+
+ private:
+  bool is_stop_token(int32_t token) const;
+  std::string take_text(int32_t token);
+  Result<SampledToken> next_token(const Compute& compute, SamplingScratch& scratch, std::span<const float> logits);
+  std::optional<FinishInfo> finish_after(int32_t token, std::string* text);
+  FinishInfo info(FinishReason reason) const;
+  double seconds() const;
+
+  Request request_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  std::vector<int32_t> tokens_;
+  Sampler sampler_;
+  std::optional<GrammarState> grammar_;
+  std::optional<StreamingDetokenizer> detokenizer_;
+  StopMatcher stops_;
+  std::vector<PageId> pages_;
+  std::vector<std::byte*> page_data_;
+  RequestStats stats_;
+  Clock::time_point submitted_;
+};
+
+}  // namespace kinglet

@@ -1,0 +1,31 @@
+#include "engine/step_model.h"
+
+#include <utility>
+
+namespace kinglet {
+
+namespace {
+
+class NnStepModel final : public StepModel {
+ public:
+  explicit NnStepModel(std::unique_ptr<Model> model) : model_(std::move(model)) {}
+  int64_t vocabulary() const override { return model_->spec().vocabulary; }
+  int64_t context() const override { return model_->context(); }
+  int64_t page_positions() const override { return model_->options().page_positions; }
+  uint64_t page_bytes() const override { return model_->plan().page_bytes; }
+  int64_t max_step_tokens() const override { return Model::kMaxStepTokens; }
+  std::span<const float> forward(std::span<const StepSlice> slices) override { return model_->forward(slices); }
+  Compute compute() const override { return model_->compute(); }
+  const Model* model() const override { return model_.get(); }
+
+ private:
+  std::unique_ptr<Model> model_;
+};
+
+}  // namespace
+
+std::unique_ptr<StepModel> make_step_model(std::unique_ptr<Model> model) {
+  return std::make_unique<NnStepModel>(std::move(model));
+}
+
+}  // namespace kinglet
