@@ -22,7 +22,10 @@ STANDARD = re.compile(r"[a-z_]+$|(arpa|net|netinet|sys)/\w+\.h$|"
 BANNED = [
     (re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b"), TEXT, "an open end: finish it or write an issue"),
     (re.compile("-march=" "native"), CODE | {".json", ".toml", ".txt"}, "builds for the machine at hand"),
-    (re.compile(r"(?<![\w.$}~>])/(wo" r"rk|o" r"pt|ho" r"me|ro" r"ot)/[\w.]"), TEXT, "a path of one machine"),
+    (re.compile(r"(?<![\w.$}~>])/(wo" r"rk/(main|tmp|shared)|o" r"pt/(oracle|models|wheels)|ro" r"ot/\.)"), TEXT,
+     "a path of one machine"),
+    (re.compile(r"\b(py" r"pi\.org|python" r"hosted\.org|crates" r"\.io|deb\.deb" r"ian\.org)\b"), TEXT,
+     "a registry's host: pip, cargo and apt know theirs"),
 ]
 NOT_OURS = ("LICENSE", "textlib/Cargo.lock", "tests/golden/", "fuzz/corpus/")
 

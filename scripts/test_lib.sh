@@ -72,7 +72,7 @@ run_part() {  # INDEX
   [ $((p + f)) != 0 ] || verdict=SKIPPED
   [ "$f" = 0 ] || verdict=FAILED
   printf '%-16s %-15s %4d passed %3d failed %3d skipped %5d s   %s\n' "$name" "$verdict" "$p" "$f" "$s" \
-    $((SECONDS - began)) "${part_texts[$1]}"
+    $((SECONDS - began)) "${part_texts[$1]}" | tee -a "$test_logs/summary"
   [ "$f" = 0 ] || { echo "  --- the end of $log"; tail -n 40 "$log" | cut -c 1-300 | sed 's/^/  | /'; }
   [ "$counts" = "${counts%%$'\n'*}" ] || printf '%s\n' "${counts#*$'\n'}" | sed 's/^/    /'
 }
@@ -109,6 +109,14 @@ check_names() {
   done
 }
 
+# What `./test long` came to is committed: nobody waits for it in CI.
+keep_summary() {
+  {
+    printf '`./test long`, %s, %s\n\n' "$(date -u +%F)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
+    sed 's/^/    /' "$test_logs/summary"
+  } >"$root/docs/test-long.md"
+}
+
 main() {
   local i sets="build test" began=$SECONDS
   passed=0 failed=0 skipped=0
@@ -116,7 +124,7 @@ main() {
   mkdir -p "$test_logs"
   export KINGLET_TEST_MODELS=${KINGLET_TEST_MODELS:-$root/build/test-models}
   export KINGLET_TEST_LEVEL=default
-  case " $* " in *" full "*) KINGLET_TEST_LEVEL=full ;; *" long "*) KINGLET_TEST_LEVEL=long ;; esac
+  case " $* " in *" full "*) KINGLET_TEST_LEVEL=full ;; *" long "*) KINGLET_TEST_LEVEL=long program_limit_s=7200 ;; esac
   export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
   export ASAN_SYMBOLIZER_PATH=/usr/lib/llvm-19/bin/llvm-symbolizer TSAN_SYMBOLIZER_PATH=/usr/lib/llvm-19/bin/llvm-symbolizer
   [ $# != 0 ] || set -- default
@@ -134,10 +142,12 @@ main() {
   need_rust
   lock_build tests 8
   trap 'progress_end; echo "stopped"; exit 130' INT TERM
+  : >"$test_logs/summary"
   for i in "${!part_names[@]}"; do
     wanted "$i" "$@" && run_part "$i"
   done
   echo "logs: build/test-logs/ ($((SECONDS - began)) s)"
-  echo "$passed passed, $failed failed, $skipped skipped"
+  echo "$passed passed, $failed failed, $skipped skipped" | tee -a "$test_logs/summary"
+  [ "$*" != long ] || keep_summary
   [ $failed = 0 ] && [ $passed != 0 ]
 }

@@ -41,14 +41,17 @@ define_parts() {
 
   part full format "clang-format" check_format
   [ -z "$bits" ] || {
-    part full isa "every instruction set of this machine: $bits" test_isa_levels "$bits"
+    part full isa "every instruction set of this machine: $bits" test_isa_levels "$bits" "${quick[@]}"
     part full glibc "the same bits with glibc's CPU features masked" test_masked_glibc "$bits"
     part full clang "the same by clang 19, release" gtests clang "$bits" "${quick[@]}"
   }
   part full asan "AddressSanitizer, UndefinedBehaviorSanitizer" gtests asan "$all" "${quick[@]}"
   part full tsan "ThreadSanitizer" gtests tsan "$all" "${quick[@]}"
-  [ ! -e "$root/fuzz/CMakeLists.txt" ] || part full fuzz "20 seconds of every fuzz target" test_fuzzers
+  [ ! -e "$root/fuzz/CMakeLists.txt" ] || part full fuzz "20 seconds of every fuzz target" test_fuzzers 20
   part full aarch64 "64-bit ARM under qemu-user: $compute" test_aarch64 "$compute"
+
+  [ ! -e "$root/fuzz/CMakeLists.txt" ] || part long fuzz-long "10 minutes of every fuzz target" test_fuzzers 600
+  [ -z "$bits" ] || part long isa-long "real weights on every instruction set" test_isa_levels "$bits" KINGLET_TEST_LEVEL=long
 }
 
 check_format() {
@@ -76,14 +79,15 @@ test_textlib() {
   return $code
 }
 
-test_isa_levels() {  # FOLDERS
-  local level levels status=0
+test_isa_levels() {  # FOLDERS [NAME=VALUE...]
+  local level levels status=0 folders=$1
+  shift
   build_preset dev isa_levels
   levels=$(build/dev/tests/support/isa_levels) || return
   echo "this machine has:" $levels
   for level in $levels; do
     echo "=== KINGLET_ISA=$level"
-    label=$level gtests dev "$1" "KINGLET_ISA=$level" "${quick[@]}" || status=1
+    label=$level gtests dev "$folders" "KINGLET_ISA=$level" "$@" || status=1
   done
   return $status
 }
@@ -93,13 +97,13 @@ test_masked_glibc() {  # FOLDERS
     GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX,-SSE4_2,-SSE4_1
 }
 
-test_fuzzers() {
+test_fuzzers() {  # SECONDS
   local programs
   build_preset asan -k 0 all
   mapfile -t programs < <(find build/asan/fuzz -maxdepth 1 -type f -name '*_fuzz' -perm -u+x)
   [ ${#programs[@]} != 0 ] || { echo "no fuzz target was built"; return 1; }
   build/asan/fuzz/fuzz_make_seeds "$results/seeds" || return
-  printf '%s\n' "${programs[@]}" | xargs -P "$(nproc)" -I{} scripts/fuzz_one.sh {} 20 "$results" | tee "$results/lines"
+  printf '%s\n' "${programs[@]}" | xargs -P "$(nproc)" -I{} scripts/fuzz_one.sh {} "$1" "$results" | tee "$results/lines"
   awk '/^ok /{p++} /^FAILED /{f++} END {print p+0 " passed, " f+0 " failed, 0 skipped"; exit f > 0}' "$results/lines"
 }
 
