@@ -28,7 +28,7 @@ TEST(Hash, KnownValues) {
 
 TEST(Hash, PiecesAndFilesEqualTheWhole) {
   std::string text;
-  for (int i = 0; text.size() < 3'000'000; ++i) text += std::to_string(i * 7919);
+  for (int64_t i = 0; text.size() < 3'000'000; ++i) text += std::to_string(i * 7919);
   Digest digest;
   for (size_t at = 0; at < text.size(); at += 100'003) digest.update(std::string_view(text).substr(at, 100'003));
   EXPECT_EQ(digest.finish_hex(), sha256_hex(text));
