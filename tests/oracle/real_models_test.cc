@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "golden.h"
-#include "runner.h"
+#include "tests/support/golden.h"
+#include "tests/support/runner.h"
 #include "tests/support/models.h"
 
 namespace kinglet::test {

@@ -9,8 +9,8 @@
 
 #include "families/family.h"
 #include "formats/decode.h"
-#include "golden.h"
-#include "runner.h"
+#include "tests/support/golden.h"
+#include "tests/support/runner.h"
 
 namespace kinglet::test {
 namespace {

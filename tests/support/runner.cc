@@ -1,4 +1,4 @@
-#include "runner.h"
+#include "tests/support/runner.h"
 
 #include <algorithm>
 
