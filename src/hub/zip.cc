@@ -169,7 +169,7 @@ Status extract_zip_member(const std::string& path, const std::string& name, uint
   CheckedSink checked(expected_bytes, sink);
   Inflater inflater;
   if (!inflater.ready) return Error{ErrorCode::kResource, path + ": no memory to unpack"};
-  std::vector<char> out(kChunk * 4);
+  std::vector<char> out(kChunk);
   bool ended = false;
   for (uint64_t at = 0; at < member.packed && !ended; at += kChunk) {
     KL_TRY(std::string chunk, archive.read(member.data_offset + at, std::min(kChunk, member.packed - at)));
