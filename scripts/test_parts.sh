@@ -36,7 +36,7 @@ define_parts() {
     folder=${file%/*}
     folder=${folder##*/}
     case " ${part_names[*]} " in *" $folder "*) folder=$folder-py ;; esac
-    part default "$folder" "${file#"$root"/}" python3 scripts/run_pytest.py "$file"
+    part default "$folder" "${file#"$root"/}" test_python "$file"
   done
 
   part full format "clang-format" check_format
@@ -59,6 +59,11 @@ check_format() {
   mapfile -t files < <(find src include tests fuzz bench examples -name '*.h' -o -name '*.cc' -o -name '*.inc')
   clang-format-19 --dry-run -Werror "${files[@]}" || return
   echo "${#files[@]} files"
+}
+
+test_python() {  # FILE: those that name the program get it built
+  if grep -q 'build/dev/kinglet' "$1"; then build_preset dev kinglet; fi
+  python3 scripts/run_pytest.py "$1"
 }
 
 test_libm() {
