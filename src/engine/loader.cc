@@ -1,0 +1,109 @@
+#include "engine/loader.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/memory.h"
+#include "families/family.h"
+
+namespace kinglet {
+
+namespace {
+
+// A context below this is not worth a start.
+constexpr int64_t kSmallestContext = 256;
+
+std::string megabytes(uint64_t bytes) {
+  return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB";
+}
+
+uint64_t pages_for(int64_t positions, int64_t page_positions) {
+  return static_cast<uint64_t>((positions + page_positions - 1) / page_positions);
+}
+
+}  // namespace
+
+Result<ContextChoice> choose_context(const MemoryPlan& plan, int64_t trained, int64_t page_positions,
+                                     uint64_t available, int64_t asked, const EngineOptions& engine) {
+  const uint64_t fixed = plan.weight_bytes + plan.rope_bytes + plan.working_bytes;
+  // A tenth stays free, for everything that is no plan's business.
+  const uint64_t usable = available - available / 10;
+  const uint64_t left = usable > fixed ? usable - fixed : 0;
+  const uint64_t kv_bytes = engine.kv_bytes != 0 ? std::min(engine.kv_bytes, left) : left;
+  const uint64_t affordable_pages = plan.page_bytes == 0 ? 0 : kv_bytes / plan.page_bytes;
+  const auto affordable =
+      static_cast<int64_t>(std::min<uint64_t>(affordable_pages, static_cast<uint64_t>(INT32_MAX / page_positions)) *
+                           static_cast<uint64_t>(page_positions));
+  const int64_t wanted = asked > 0 ? asked : trained;
+  const int64_t least = asked > 0 ? asked : std::min(trained, kSmallestContext);
+  if (affordable < least) {
+    return Error{ErrorCode::kResource,
+                 "not enough memory: weights " + megabytes(plan.weight_bytes) + ", working memory " +
+                     megabytes(plan.rope_bytes + plan.working_bytes) + ", and " +
+                     megabytes(pages_for(least, page_positions) * plan.page_bytes) + " for a context of " +
+                     std::to_string(least) + " tokens; " + megabytes(usable) + " can be used" +
+                     (engine.kv_bytes != 0 ? " (" + megabytes(engine.kv_bytes) + " allowed for the context)" : "")};
+  }
+  ContextChoice choice;
+  choice.context = std::min(wanted, affordable);
+  choice.kv_bytes = std::min(kv_bytes, pages_for(choice.context, page_positions) * plan.page_bytes *
+                                           static_cast<uint64_t>(std::max<int64_t>(engine.max_sequences, 1)));
+  const std::string tokens = std::to_string(choice.context) + " tokens: ";
+  if (asked > 0) {
+    choice.reason = tokens + "as asked for" +
+                    (asked > trained ? " (the model was trained for " + std::to_string(trained) +
+                                           "; what lies beyond may make no sense)"
+                                     : "");
+  } else if (choice.context == trained) {
+    choice.reason = tokens + "what the model was trained for";
+  } else {
+    choice.reason = tokens + "what memory allows (the model was trained for " + std::to_string(trained) + ")";
+  }
+  return choice;
+}
+
+Result<std::unique_ptr<StepModel>> load_step_model(std::shared_ptr<const Checkpoint> checkpoint,
+                                                   const ModelOptions& options, int64_t context_needed) {
+  ModelOptions fitted = options;
+  if (fitted.context == 0 && context_needed > 0) {
+    KL_TRY(const BoundModel bound, bind_model(*checkpoint));
+    fitted.context = std::min(context_needed, bound.spec.context);
+  }
+  KL_TRY(std::unique_ptr<Model> model, Model::load(std::move(checkpoint), fitted));
+  return make_step_model(std::move(model));
+}
+
+Result<std::unique_ptr<Engine>> load_engine(const std::string& path, const LoadOptions& options) {
+  KL_TRY(std::shared_ptr<const Checkpoint> checkpoint, open_checkpoint(path));
+  return load_engine(std::move(checkpoint), options);
+}
+
+Result<std::unique_ptr<Engine>> load_engine(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {
+  std::shared_ptr<const Tokenizer> tokenizer;
+  auto loaded = Tokenizer::from_checkpoint(*checkpoint);
+  if (loaded.ok()) {
+    tokenizer = std::move(loaded).value();
+  } else if (options.need_tokenizer || loaded.error().code != ErrorCode::kNotFound) {
+    return loaded.error();
+  }
+  KL_TRY(const BoundModel bound, bind_model(*checkpoint));
+  ModelOptions model_options = options.model;
+  KL_TRY(const MemoryPlan plan, plan_memory(*checkpoint, model_options));
+  KL_TRY(const ContextChoice choice,
+         choose_context(plan, bound.spec.context, model_options.page_positions,
+
+                        options.model.memory_limit > 0 ? options.model.memory_limit : available_memory_bytes(),
+                        options.model.context, options.engine));
+  model_options.context = choice.context;
+  if (options.progress) {
+    model_options.progress = [&options](double fraction) { options.progress("weights", fraction); };
+  }
+  KL_TRY(std::unique_ptr<Model> model, Model::load(std::move(checkpoint), model_options));
+  EngineOptions engine_options = options.engine;
+  engine_options.kv_bytes = choice.kv_bytes;
+  engine_options.context_reason = choice.reason;
+  return Engine::create(make_step_model(std::move(model)), std::move(tokenizer), engine_options);
+}
+
+}  // namespace kinglet
