@@ -10,6 +10,7 @@
 #pragma GCC target("avx")
 #endif
 
+#define KL_SMALL_CODE 1
 #define KL_EMULATE_HALF 1
 
 namespace kinglet::level_avx {

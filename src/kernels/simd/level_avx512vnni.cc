@@ -11,6 +11,7 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
 #endif
 
+#define KL_SMALL_CODE 0
 #define KL_EMULATE_HALF 0
 #define KL_VNNI 1
 

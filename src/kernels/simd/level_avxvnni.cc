@@ -10,6 +10,7 @@
 #pragma GCC target("avx2,fma,f16c,avxvnni")
 #endif
 
+#define KL_SMALL_CODE 0
 #define KL_EMULATE_HALF 0
 #define KL_VNNI 1
 

@@ -3,6 +3,7 @@
 
 #if defined(__aarch64__)
 
+#define KL_SMALL_CODE 1
 #define KL_EMULATE_HALF 0
 #define KL_NEON 1
 #define KL_NEON_DOT 0

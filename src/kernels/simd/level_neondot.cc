@@ -10,6 +10,7 @@
 #pragma GCC target("arch=armv8.2-a+dotprod")
 #endif
 
+#define KL_SMALL_CODE 1
 #define KL_EMULATE_HALF 0
 #define KL_NEON 1
 #define KL_NEON_DOT 1

@@ -1,6 +1,7 @@
 // The kernels built for: Any machine.
 #include "kernels/simd/level_prelude.h"
 
+#define KL_SMALL_CODE 1
 #define KL_EMULATE_HALF 1
 #define KL_NEON 0
 #define KL_NEON_DOT 0

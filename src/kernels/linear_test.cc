@@ -1,0 +1,393 @@
+// Every instruction set that runs here against the plain definition, bit for bit.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/half.h"
+#include "kernels/ops.h"
+#include "kernels/ref/linear_ref.h"
+#include "kernels/table.h"
+
+namespace kinglet {
+namespace {
+
+constexpr DType kQuantised[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
+                                DType::kQ8_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+constexpr DType kFloats[] = {DType::kF32, DType::kF16, DType::kBF16};
+
+enum class Weights { kRandom, kAllOnes, kAllZeros, kExtremeScales };
+enum class Inputs { kNormal, kFlat, kHeavyTail, kTiny, kHuge };
+
+void put_half(uint8_t* at, float value) {
+  const uint16_t half = float_to_half(value);
+  at[0] = static_cast<uint8_t>(half);
+  at[1] = static_cast<uint8_t>(half >> 8);
+}
+
+// Where a block's 16-bit scales lie.
+std::vector<size_t> scale_places(DType type) {
+  switch (type) {
+    case DType::kQ6_K:
+      return {208};
+    case DType::kQ4_0:
+    case DType::kQ5_0:
+    case DType::kQ8_0:
+      return {0};
+    default:
+      return {0, 2};
+  }
+}
+
+// A matrix as a file would hold it, and the tensor that names it.
+struct Stored {
+  std::vector<uint8_t> bytes;
+  TensorView view;
+};
+
+void fill_quantised(Stored& s, DType type, Weights kind, std::mt19937& rng) {
+  for (uint8_t& b : s.bytes)
+    b = kind == Weights::kAllOnes ? 0xff : kind == Weights::kAllZeros ? 0 : static_cast<uint8_t>(rng());
+  const size_t block = dtype_info(type).block_bytes;
+  for (size_t at = 0; at < s.bytes.size(); at += block) {
+    for (size_t place : scale_places(type)) {
+      float scale = std::uniform_real_distribution<float>(-0.1f, 0.1f)(rng);
+      if (kind == Weights::kExtremeScales) {
+        constexpr float kExtremes[] = {65504.0f, -65504.0f, 0x1p-24f, 0.0f, -0.0f, 0x1p-14f, 1.0f};
+        scale = kExtremes[rng() % std::size(kExtremes)];
+      }
+      put_half(&s.bytes[at + place], scale);
+    }
+  }
+}
+
+Stored make_weights(DType type, int64_t rows, int64_t columns, Weights kind, uint32_t seed) {
+  std::mt19937 rng(seed);
+  Stored s;
+  s.bytes.resize(static_cast<size_t>(rows) * row_bytes(type, static_cast<uint64_t>(columns)));
+  std::normal_distribution<float> normal(0.0f, 0.05f);
+  switch (type) {
+    case DType::kF32:
+      for (size_t i = 0; i < s.bytes.size(); i += 4) {
+        const auto bits = std::bit_cast<uint32_t>(normal(rng));
+        for (size_t b = 0; b < 4; ++b) s.bytes[i + b] = static_cast<uint8_t>(bits >> (8 * b));
+      }
+      break;
+    case DType::kF16:
+      for (size_t i = 0; i < s.bytes.size(); i += 2) put_half(&s.bytes[i], normal(rng));
+      break;
+    case DType::kBF16:
+      for (size_t i = 0; i < s.bytes.size(); i += 2) {
+        const uint32_t bits = std::bit_cast<uint32_t>(normal(rng)) >> 16;
+        s.bytes[i] = static_cast<uint8_t>(bits);
+        s.bytes[i + 1] = static_cast<uint8_t>(bits >> 8);
+      }
+      break;
+    default:
+      fill_quantised(s, type, kind, rng);
+  }
+  s.view = {"w", type, {rows, columns}, std::as_bytes(std::span(s.bytes))};
+  return s;
+}
+
+std::vector<float> make_inputs(int64_t tokens, int64_t columns, Inputs kind, uint32_t seed) {
+  std::mt19937 rng(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(static_cast<size_t>(tokens * columns));
+  for (float& v : x) {
+    const float n = normal(rng);
+    switch (kind) {
+      case Inputs::kNormal:
+        v = n;
+        break;
+      case Inputs::kFlat:
+        v = n < 0 ? -1.5f : 1.5f;
+        break;
+      case Inputs::kHeavyTail:
+        v = n * n * n * n * n;
+        break;
+      case Inputs::kTiny:
+        v = n * 1e-38f;
+        break;
+      case Inputs::kHuge:
+        v = n * 1e36f;
+        break;
+    }
+  }
+  return x;
+}
+
+std::vector<uint32_t> bits_of(const std::vector<float>& v) {
+  std::vector<uint32_t> bits;
+  for (float x : v) bits.push_back(std::bit_cast<uint32_t>(x));
+  return bits;
+}
+
+// Pools of 1, 2 and 3 threads, made once.
+ThreadPool& pool_of(int threads) {
+  static ThreadPool pools[] = {ThreadPool(1), ThreadPool(2), ThreadPool(3)};
+  return pools[threads - 1];
+}
+
+std::vector<float> run(IsaLevel level, int threads, ComputeMode mode, const TensorView& w, const std::vector<float>& x,
+                       int64_t tokens) {
+  const Compute compute = {&kernel_table(level), &pool_of(threads)};
+  auto packed = pack_matrix(compute, w, nullptr);
+  EXPECT_TRUE(packed.ok());
+  Activations a;
+  a.set(x.data(), tokens, w.columns(), w.columns());
+  const int64_t ldy = w.rows() + 3;
+  std::vector<float> y(static_cast<size_t>(tokens * ldy), -7.0f);
+  linear(compute, mode, *packed, a, y.data(), ldy);
+  std::vector<float> out;
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t r = 0; r < ldy; ++r) {
+      const float v = y[static_cast<size_t>(t * ldy + r)];
+      if (r < w.rows())
+        out.push_back(v);
+      else
+        EXPECT_EQ(v, -7.0f) << "written past the last row";
+    }
+  }
+  return out;
+}
+
+std::vector<float> expected(ComputeMode mode, const TensorView& w, const std::vector<float>& x, int64_t tokens) {
+  std::vector<float> y(static_cast<size_t>(tokens * w.rows()));
+  ref::linear(mode, w.dtype, reinterpret_cast<const uint8_t*>(w.data.data()), w.rows(), w.columns(), x.data(), tokens,
+              w.columns(), y.data(), w.rows());
+  return y;
+}
+
+// All levels and thread counts against the definition.
+void compare(ComputeMode mode, const TensorView& w, const std::vector<float>& x, int64_t tokens) {
+  const std::vector<uint32_t> want = bits_of(expected(mode, w, x, tokens));
+  int threads = 1;
+  for (IsaLevel level : available_isa_levels()) {
+    threads = threads % 3 + 1;
+    const std::vector<uint32_t> got = bits_of(run(level, threads, mode, w, x, tokens));
+    const auto differs = std::mismatch(got.begin(), got.end(), want.begin(), want.end());
+    ASSERT_TRUE(got == want) << isa_name(level) << " " << dtype_info(w.dtype).name << " tokens " << tokens << " rows "
+                             << w.rows() << " columns " << w.columns() << " first at " << differs.first - got.begin()
+                             << " of " << got.size();
+  }
+}
+
+class LinearTest : public testing::TestWithParam<DType> {};
+
+std::vector<DType> all_types() {
+  std::vector<DType> types(std::begin(kQuantised), std::end(kQuantised));
+  types.insert(types.end(), std::begin(kFloats), std::end(kFloats));
+  return types;
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, LinearTest, testing::ValuesIn(all_types()),
+                         [](const auto& type) { return std::string(dtype_info(type.param).name); });
+
+std::vector<ComputeMode> modes_of(DType type) {
+  if (dtype_info(type).block_values == 1) return {ComputeMode::kF32};
+  return {ComputeMode::kInt8, ComputeMode::kF32};
+}
+
+TEST_P(LinearTest, AnyNumberOfTokens) {
+  for (ComputeMode mode : modes_of(GetParam())) {
+    for (int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33, 64, 130}) {
+      const Stored w = make_weights(GetParam(), 37, 512, Weights::kRandom, 1);
+      ASSERT_NO_FATAL_FAILURE(compare(mode, w.view, make_inputs(tokens, 512, Inputs::kNormal, 2), tokens));
+    }
+  }
+}
+
+TEST_P(LinearTest, AnyShape) {
+  const int64_t block = dtype_info(GetParam()).block_values;
+  for (ComputeMode mode : modes_of(GetParam())) {
+    for (int64_t rows : {1, 15, 16, 17, 32, 33, 64, 100}) {
+      for (int64_t columns : {block == 1 ? int64_t{1} : block, block == 1 ? int64_t{77} : 3 * block, 9 * block}) {
+        const Stored w = make_weights(GetParam(), rows, columns, Weights::kRandom, static_cast<uint32_t>(rows));
+        for (int64_t tokens : {1, 7}) {
+          ASSERT_NO_FATAL_FAILURE(compare(mode, w.view, make_inputs(tokens, columns, Inputs::kHeavyTail, 3), tokens));
+        }
+      }
+    }
+  }
+}
+
+TEST_P(LinearTest, ExtremeValues) {
+  for (ComputeMode mode : modes_of(GetParam())) {
+    for (Weights weights : {Weights::kAllOnes, Weights::kAllZeros, Weights::kExtremeScales}) {
+      const Stored w = make_weights(GetParam(), 19, 512, weights, 4);
+      for (Inputs inputs : {Inputs::kNormal, Inputs::kFlat, Inputs::kHeavyTail, Inputs::kTiny, Inputs::kHuge}) {
+        for (int64_t tokens : {1, 3, 6}) {
+          ASSERT_NO_FATAL_FAILURE(compare(mode, w.view, make_inputs(tokens, 512, inputs, 5), tokens));
+        }
+      }
+    }
+  }
+}
+
+// Every sum as large as it gets: all |q| = 127 where the format allows it.
+TEST_P(LinearTest, LargestSums) {
+  for (float sign : {1.0f, -1.0f}) {
+    std::vector<float> x(static_cast<size_t>(7 * 512));
+    for (size_t i = 0; i < x.size(); ++i) x[i] = sign * (i % 16 < 8 ? 1.0f : 0.001f);
+    for (Weights weights : {Weights::kAllOnes, Weights::kAllZeros}) {
+      const Stored w = make_weights(GetParam(), 18, 512, weights, 4);
+      for (int64_t tokens : {1, 7}) ASSERT_NO_FATAL_FAILURE(compare(ComputeMode::kInt8, w.view, x, tokens));
+    }
+  }
+}
+
+TEST_P(LinearTest, NotFinite) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (ComputeMode mode : modes_of(GetParam())) {
+    for (float bad :
+         {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN(), kInfinity, -kInfinity}) {
+      for (int64_t tokens : {3, 9}) {
+        std::vector<float> x = make_inputs(tokens, 512, Inputs::kNormal, 6);
+        const std::vector<float> clean = x;
+        x[512 + 300] = bad;  // token 1
+        const Stored w = make_weights(GetParam(), 20, 512, Weights::kRandom, 7);
+        ASSERT_NO_FATAL_FAILURE(compare(mode, w.view, x, tokens));
+        const std::vector<float> y = expected(mode, w.view, x, tokens), good = expected(mode, w.view, clean, tokens);
+        for (size_t i = 0; i < y.size(); ++i) {
+          if (i / 20 != 1) {
+            EXPECT_EQ(y[i], good[i]);
+          } else if (mode == ComputeMode::kInt8 || bad != bad) {
+            EXPECT_TRUE(std::isnan(y[i]));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(LinearTest, InfiniteScales) {
+  for (ComputeMode mode : modes_of(GetParam())) {
+    Stored w = make_weights(GetParam(), 20, 512, Weights::kRandom, 8);
+    const size_t row = row_bytes(GetParam(), 512);
+    if (dtype_info(GetParam()).block_values > 1) {
+      for (size_t place : scale_places(GetParam()))
+        put_half(&w.bytes[3 * row + place], std::numeric_limits<float>::infinity());
+      put_half(&w.bytes[5 * row + scale_places(GetParam())[0]], std::numeric_limits<float>::quiet_NaN());
+    }
+    for (int64_t tokens : {1, 6})
+      ASSERT_NO_FATAL_FAILURE(compare(mode, w.view, make_inputs(tokens, 512, Inputs::kNormal, 9), tokens));
+  }
+}
+
+// The meaning itself: within rounding of a product in double.
+TEST_P(LinearTest, IsCloseToTheExactProduct) {
+  const int64_t columns = 1024, rows = 24;
+  const Stored w = make_weights(GetParam(), rows, columns, Weights::kRandom, 10);
+  const std::vector<float> x = make_inputs(1, columns, Inputs::kNormal, 11);
+  std::vector<float> row(static_cast<size_t>(columns));
+  for (ComputeMode mode : modes_of(GetParam())) {
+    const std::vector<float> y = expected(mode, w.view, x, 1);
+    double error = 0, power = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      ref::widen_row(GetParam(), reinterpret_cast<const uint8_t*>(w.view.row(r)), columns, row.data());
+      double exact = 0;
+      for (size_t k = 0; k < row.size(); ++k) exact += double{row[k]} * double{x[k]};
+      error += std::pow(double{y[static_cast<size_t>(r)]} - exact, 2);
+      power += exact * exact;
+    }
+    EXPECT_LT(std::sqrt(error / power), mode == ComputeMode::kInt8 ? 0.02 : 1e-5);
+  }
+}
+
+TEST(Activations, AreReusedForBothFormsAndNewInputs) {
+  const Compute compute = {&kernel_table(available_isa_levels().back()), &pool_of(2)};
+  Activations a;
+  for (int64_t tokens : {9, 2, 70}) {
+    const std::vector<float> x = make_inputs(tokens, 768, Inputs::kNormal, static_cast<uint32_t>(tokens));
+    a.set(x.data(), tokens, 768, 768);
+    for (DType type : {DType::kQ4_K, DType::kQ8_0, DType::kQ6_K, DType::kF16, DType::kQ4_1}) {
+      const Stored w = make_weights(type, 33, 768, Weights::kRandom, 12);
+      auto packed = pack_matrix(compute, w.view, nullptr);
+      ASSERT_TRUE(packed.ok());
+      std::vector<float> y(static_cast<size_t>(tokens * 33));
+      linear(compute, ComputeMode::kInt8, *packed, a, y.data(), 33);
+      EXPECT_EQ(bits_of(y), bits_of(expected(ComputeMode::kInt8, w.view, x, tokens)));
+    }
+  }
+}
+
+TEST(Activations, QuantisedSumsAreBounded) {
+  for (Inputs kind : {Inputs::kNormal, Inputs::kFlat, Inputs::kHeavyTail, Inputs::kHuge}) {
+    for (uint32_t seed = 0; seed < 200; ++seed) {
+      const std::vector<float> x = make_inputs(1, 256, kind, seed);
+      const ref::QuantisedGroup g = ref::quantise_group(x.data(), 256);
+      for (int i = 0; i < 256; i += 16) {
+        int sum = 0;
+        for (int k = i; k < i + 16; ++k) sum += std::abs(int{g.q[k]});
+        ASSERT_LE(sum, 1023);
+      }
+    }
+  }
+}
+
+void widen_e8m0(DType, const std::byte* blocks, int64_t values, float* out) {
+  for (int64_t i = 0; i < values; ++i) out[i] = static_cast<float>(static_cast<int>(blocks[i])) - 100.0f;
+}
+
+TEST(PackMatrix, WidensOtherTypesWithTheDecoder) {
+  const Compute compute = {&kernel_table(available_isa_levels().back()), &pool_of(1)};
+  const Stored w = make_weights(DType::kF8_E8M0, 20, 40, Weights::kRandom, 13);
+  EXPECT_FALSE(pack_matrix(compute, w.view, nullptr).ok());
+  auto packed = pack_matrix(compute, w.view, widen_e8m0);
+  ASSERT_TRUE(packed.ok());
+  EXPECT_TRUE(packed->widened());
+  EXPECT_EQ(packed->dtype(), DType::kF32);
+  EXPECT_EQ(packed->bytes(), packed_matrix_bytes(DType::kF8_E8M0, 20, 40));
+  std::vector<float> x(40, 0.0f), y(20);
+  x[7] = 2.0f;
+  Activations a;
+  a.set(x.data(), 1, 40, 40);
+  linear(compute, ComputeMode::kInt8, *packed, a, y.data(), 20);
+  for (size_t r = 0; r < 20; ++r) EXPECT_EQ(y[r], 2.0f * (static_cast<float>(w.bytes[r * 40 + 7]) - 100.0f));
+}
+
+TEST(PackMatrix, TakesRowsInAnyOrder) {
+  const Compute compute = {&kernel_table(available_isa_levels().back()), &pool_of(2)};
+  for (DType type : {DType::kQ6_K, DType::kF16}) {
+    const Stored w = make_weights(type, 40, 256, Weights::kRandom, 14);
+    const std::vector<int32_t> order = {39, 0, 5, 5, 17, 31, 2, 8, 9, 10, 11, 12, 13, 14, 15, 16, 1, 38};
+    auto packed = pack_matrix(compute, w.view, nullptr, order);
+    ASSERT_TRUE(packed.ok());
+    const std::vector<float> x = make_inputs(2, 256, Inputs::kNormal, 15);
+    const std::vector<float> all = expected(ComputeMode::kInt8, w.view, x, 2);
+    std::vector<float> y(2 * order.size());
+    Activations a;
+    a.set(x.data(), 2, 256, 256);
+    linear(compute, ComputeMode::kInt8, *packed, a, y.data(), static_cast<int64_t>(order.size()));
+    for (size_t t = 0; t < 2; ++t) {
+      for (size_t r = 0; r < order.size(); ++r)
+        EXPECT_EQ(y[t * order.size() + r], all[t * 40 + static_cast<size_t>(order[r])]);
+    }
+  }
+}
+
+TEST(PackMatrix, RefusesImpossibleTensors) {
+  const Compute compute = {&kernel_table(IsaLevel::kPortable), &pool_of(1)};
+  Stored w = make_weights(DType::kQ8_0, 4, 64, Weights::kRandom, 16);
+  TensorView short_data = w.view;
+  short_data.data = short_data.data.first(10);
+  EXPECT_FALSE(pack_matrix(compute, short_data, nullptr).ok());
+  const std::vector<int32_t> order = {0, 4};
+  EXPECT_FALSE(pack_matrix(compute, w.view, nullptr, order).ok());
+}
+
+TEST(PackMatrix, IsAsLargeAsTheFile) {
+  for (DType type : all_types()) {
+    EXPECT_EQ(packed_matrix_bytes(type, 64, 1024), 64 * row_bytes(type, 1024)) << dtype_info(type).name;
+  }
+}
+
+}  // namespace
+}  // namespace kinglet
