@@ -21,8 +21,11 @@ namespace kinglet {
 namespace {
 
 constexpr int kMostThreads = 1024;
-// Long enough to bridge the gap between two operations of a forward pass, short enough not to heat an idle machine.
-constexpr auto kSpinTime = std::chrono::microseconds(80);
+// How long a thread stays awake for the next region: long enough to bridge the gap between two operations of a forward
+// pass, short enough not to heat an idle machine. The first part is pure spinning, the rest offers the processor to
+// others at every look: on a busy machine the thread that is waited for may be one of them.
+constexpr auto kSpinTime = std::chrono::microseconds(8);
+constexpr auto kAwakeTime = std::chrono::microseconds(80);
 constexpr int kPausesPerLook = 32;
 constexpr int kYieldsWhenCrowded = 4;
 
@@ -34,7 +37,7 @@ inline void pause_briefly() {
 #endif
 }
 
-// Waits until `word` is no longer `old`: spins a little, then sleeps. Where there are more threads than processors,
+// Waits until `word` is no longer `old`: spins, yields, then sleeps. Where there are more threads than processors,
 // spinning takes the time away from the thread that is waited for: then it only yields a few times.
 void await_change(const std::atomic<uint32_t>& word, uint32_t old, bool crowded) {
   const auto changed = [&] { return word.load(std::memory_order_acquire) != old; };
@@ -45,13 +48,14 @@ void await_change(const std::atomic<uint32_t>& word, uint32_t old, bool crowded)
       if (changed()) return;
     }
   } else {
-    const auto end = std::chrono::steady_clock::now() + kSpinTime;
-    do {
+    const auto start = std::chrono::steady_clock::now();
+    for (auto now = start; now < start + kAwakeTime; now = std::chrono::steady_clock::now()) {
+      if (now >= start + kSpinTime) std::this_thread::yield();
       for (int i = 0; i < kPausesPerLook; ++i) {
-        pause_briefly();
         if (changed()) return;
+        pause_briefly();
       }
-    } while (std::chrono::steady_clock::now() < end);
+    }
   }
   while (!changed()) word.wait(old, std::memory_order_acquire);
 }
