@@ -212,7 +212,9 @@ Result<MetadataValue> Parser::array(const std::string& field) {
     case kF64: return numbers<double, double>(field, size);
     case kBool: return booleans(field, size);
     case kString: return strings(field, size);
-    case kArray: return Error{ErrorCode::kUnsupported, name_ + ": " + field + ": element type: expected a scalar, found an array"};
+    case kArray:
+      return Error{ErrorCode::kUnsupported,
+                   name_ + ": " + field + ": element type: expected a scalar, found an array"};
     default:
       return error(field + ": element type: expected 0 to " + std::to_string(kValueTypes - 1) + ", found " +
                    std::to_string(type));
