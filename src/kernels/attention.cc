@@ -77,15 +77,15 @@ struct Workspace {
   float *q = nullptr, *q8_scale = nullptr, *max = nullptr, *sum = nullptr, *acc = nullptr, *scratch = nullptr;
   float *m = nullptr, *l = nullptr, *a = nullptr;
   int8_t* q8 = nullptr;
-  int32_t *first = nullptr, *last = nullptr;
+  int32_t *q8_offset = nullptr, *first = nullptr, *last = nullptr;
 };
 
 Workspace reserve_workspace(const KvLayout& layout, int64_t rows) {
   static thread_local GrowingBuffer memory;
   const int64_t qs = query_stride(layout), vs = value_stride(layout), scalars = round_up(rows, 16);
   const int64_t scratch = round_up(attention_scratch_floats(layout, rows), 16);
-  float* next = memory.reserve(rows * (qs + 2 * vs) + round_up(rows * qs / 4, 16) + round_up(rows * qs / kKvGroup, 16) +
-                               6 * scalars + scratch);
+  float* next = memory.reserve(rows * (qs + 2 * vs) + round_up(rows * qs / 4, 16) +
+                               2 * round_up(rows * qs / kKvGroup, 16) + 6 * scalars + scratch);
   const auto take = [&next](int64_t floats) {
     float* p = next;
     next += floats;
@@ -98,6 +98,7 @@ Workspace reserve_workspace(const KvLayout& layout, int64_t rows) {
   w.a = take(rows * vs);
   w.scratch = take(scratch);
   w.q8_scale = take(round_up(rows * qs / kKvGroup, 16));
+  w.q8_offset = reinterpret_cast<int32_t*>(take(round_up(rows * qs / kKvGroup, 16)));
   w.max = take(scalars);
   w.sum = take(scalars);
   w.m = take(scalars);
@@ -112,7 +113,8 @@ AttentionTile prepare_rows(const Job& job, const Item& item, const Workspace& w)
   for (int64_t r = 0; r < item.rows; ++r) {
     const int64_t t = item.slice->first_token + job.token(item, r);
     job.kernels.attention_query(job.layout, job.q + t * job.ldq + job.head(item, r) * job.layout.head_dim,
-                                job.params.scale, w.q + r * qs, w.q8 + r * qs, w.q8_scale + r * (qs / kKvGroup));
+                                job.params.scale, w.q + r * qs, w.q8 + r * qs, w.q8_scale + r * (qs / kKvGroup),
+                                w.q8_offset + r * (qs / kKvGroup));
   }
   AttentionTile tile;
   tile.layout = &job.layout;
@@ -122,6 +124,7 @@ AttentionTile prepare_rows(const Job& job, const Item& item, const Workspace& w)
   tile.q = w.q;
   tile.q8 = w.q8;
   tile.q8_scale = w.q8_scale;
+  tile.q8_offset = w.q8_offset;
   tile.first = w.first;
   tile.last = w.last;
   tile.soft_cap = job.params.soft_cap;

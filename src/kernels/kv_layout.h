@@ -5,10 +5,10 @@
 //
 //   K area: P / 16 blocks of 16 positions, lane = position, so that scores need no horizontal sums.
 //     f32, f16  [head_dim][16]
-//     q8_0      int8 [D / 4][16][4], then f16 scales [D / 32][16]           (D: head_dim rounded up to 32)
+//     q8_0      uint8 [D / 4][16][4], value + 128, then f16 scales [D / 32][16]   (D: head_dim rounded up to 32)
 //   V area: lane = dimension.
 //     f32, f16  [P][value_dim rounded up to 16]
-//     q8_0      int8 [P][D], then f16 scales [D / 32][P]                    (D: value_dim rounded up to 32)
+//     q8_0      int8 [P][D], then f16 scales [D / 32][P]                          (D: value_dim rounded up to 32)
 //
 // q8_0 has one scale a position for each 32 dimensions: scale = half(max |x| / 127), value = round(x / scale). Padding
 // stays zero: pages are zeroed when they are handed out.
@@ -75,11 +75,11 @@ inline int64_t value_stride(const KvLayout& layout) {
   return round_up(layout.value_dim, kKvGroup);
 }
 
-// Scratch of RowKernels::attention_tile: scores of a tile, and 64 positions of K or V as floats.
+// Scratch of RowKernels::attention_tile: scores of a tile, 64 positions of K or V as floats, scores times scales of V.
 inline constexpr int64_t kAttentionChunk = 64;
 inline int64_t attention_scratch_floats(const KvLayout& layout, int64_t rows) {
   const int64_t k = query_stride(layout), v = value_stride(layout);
-  return rows * kAttentionTile + kAttentionChunk * (k > v ? k : v);
+  return rows * (kAttentionTile + kAttentionChunk) + kAttentionChunk * (k > v ? k : v);
 }
 
 }  // namespace kinglet

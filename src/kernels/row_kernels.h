@@ -24,6 +24,8 @@ struct AttentionTile {
   const float* q = nullptr;
   const int8_t* q8 = nullptr;
   const float* q8_scale = nullptr;
+  const int32_t* q8_offset =
+      nullptr;  // like q8_scale: -128 * (sum of the group), for products with keys stored as k + 128
   // Visible positions of each row in this tile, relative to its start: [first, last), 0 <= first <= last <= 256. Rows
   // with first == last see nothing; their outputs are not written.
   const int32_t* first = nullptr;
@@ -36,6 +38,9 @@ struct AttentionTile {
   float* sum = nullptr;
   float* acc = nullptr;
 };
+
+// Elements that exp_sum adds up before it adds the result to the total: a vocabulary is too long for one running sum.
+inline constexpr int64_t kSumBlock = 4096;
 
 struct RowKernels {
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* y);
@@ -53,7 +58,8 @@ struct RowKernels {
 
   // A query row as attention_tile wants it: q * scale, padded with zeros to query_stride; for q8_0 quantised by groups
   // of 32.
-  void (*attention_query)(const KvLayout& layout, const float* q, float scale, float* out, int8_t* q8, float* q8_scale);
+  void (*attention_query)(const KvLayout& layout, const float* q, float scale, float* out, int8_t* q8, float* q8_scale,
+                          int32_t* q8_offset);
   void (*attention_tile)(const AttentionTile& tile);
   // Adds the tile (max, sum, acc) to the state (m, l, a), both of `n` values: see docs/NUMERICS.md.
   void (*attention_merge)(float* m, float* l, float* a, float max, float sum, const float* acc, int64_t n);
@@ -61,7 +67,7 @@ struct RowKernels {
   void (*attention_finish)(const float* a, float l, int64_t n, float* out);
 
   float (*row_max)(const float* x, int64_t n);
-  // p[i] = exp(x[i] - max); returns the sum. p may be x or null.
+  // p[i] = exp(x[i] - max), max >= every x[i]; returns the sum, by blocks of kSumBlock. p may be x or null.
   float (*exp_sum)(const float* x, float max, int64_t n, float* p);
 };
 

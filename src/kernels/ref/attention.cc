@@ -42,7 +42,7 @@ float score(const AttentionTile& tile, int64_t r, int64_t position) {
   for (int64_t g = 0; g < stride / kKvGroup; ++g) {
     int32_t dot = 0;
     for (int64_t d = g * kKvGroup; d < (g + 1) * kKvGroup; ++d) {
-      dot += load<int8_t>(block + (d / 4 * kKvBlock + lane) * 4 + d % 4) * tile.q8[r * stride + d];
+      dot += (load<uint8_t>(block + (d / 4 * kKvBlock + lane) * 4 + d % 4) - 128) * tile.q8[r * stride + d];
     }
     const float k_scale = half_to_float(load<uint16_t>(scales + (g * kKvBlock + lane) * 2));
     sum = exact_fma(static_cast<float>(dot), k_scale * tile.q8_scale[r * (stride / kKvGroup) + g], sum);
@@ -91,7 +91,8 @@ void attend_row(const AttentionTile& tile, int64_t r) {
 
 }  // namespace
 
-void attention_query(const KvLayout& layout, const float* q, float scale, float* out, int8_t* q8, float* q8_scale) {
+void attention_query(const KvLayout& layout, const float* q, float scale, float* out, int8_t* q8, float* q8_scale,
+                     int32_t* q8_offset) {
   const int64_t stride = query_stride(layout);
   for (int64_t d = 0; d < stride; ++d) out[d] = d < layout.head_dim ? q[d] * scale : 0.0f;
   if (layout.type != KvType::kQ8_0) return;
@@ -112,6 +113,8 @@ void attention_query(const KvLayout& layout, const float* q, float scale, float*
       q8[g * kKvGroup + i] = static_cast<int8_t>((y + kRoundMagic) - kRoundMagic);
     }
     q8_scale[g] = most / 127.0f;
+    q8_offset[g] = 0;
+    for (int64_t i = 0; i < kKvGroup; ++i) q8_offset[g] -= 128 * q8[g * kKvGroup + i];
   }
 }
 

@@ -68,7 +68,7 @@ void store_k(const KvLayout& layout, const float* k, std::byte* area, int64_t sl
     put(scales + (g / kKvGroup * kKvBlock + lane) * 2, quantise_group(k + g, count, q));
     for (int64_t i = 0; i < count; ++i) {
       const int64_t d = g + i;
-      block[(d / 4 * kKvBlock + lane) * 4 + d % 4] = static_cast<std::byte>(q[i]);
+      block[(d / 4 * kKvBlock + lane) * 4 + d % 4] = static_cast<std::byte>(q[i] + 128);
     }
   }
 }

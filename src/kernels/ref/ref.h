@@ -27,7 +27,8 @@ float exp_sum(const float* x, float max, int64_t n, float* p);
 void store_k(const KvLayout& layout, const float* k, std::byte* area, int64_t slot);
 void store_v(const KvLayout& layout, const float* v, std::byte* area, int64_t slot);
 
-void attention_query(const KvLayout& layout, const float* q, float scale, float* out, int8_t* q8, float* q8_scale);
+void attention_query(const KvLayout& layout, const float* q, float scale, float* out, int8_t* q8, float* q8_scale,
+                     int32_t* q8_offset);
 void attention_tile(const AttentionTile& tile);
 void attention_merge(float* m, float* l, float* a, float max, float sum, const float* acc, int64_t n);
 void attention_finish(const float* a, float l, int64_t n, float* out);

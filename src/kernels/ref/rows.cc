@@ -61,13 +61,17 @@ float row_max(const float* x, int64_t n) {
 }
 
 float exp_sum(const float* x, float max, int64_t n, float* p) {
-  float lanes[16] = {};
-  for (int64_t i = 0; i < n; ++i) {
-    const float e = exp_f32(x[i] - max);
-    lanes[i % 16] += e;
-    if (p != nullptr) p[i] = e;
+  float total[16] = {};
+  for (int64_t start = 0; start < n; start += kSumBlock) {
+    float lanes[16] = {};
+    for (int64_t i = start; i < n && i < start + kSumBlock; ++i) {
+      const float e = exp_f32(x[i] - max);
+      lanes[i % 16] += e;
+      if (p != nullptr) p[i] = e;
+    }
+    for (int j = 0; j < 16; ++j) total[j] += lanes[j];
   }
-  return sum_lanes(lanes);
+  return sum_lanes(total);
 }
 
 }  // namespace kinglet::ref

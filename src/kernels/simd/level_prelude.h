@@ -6,7 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/ref/ref.h"
+#include "base/half.h"
+#include "kernels/kv_layout.h"
+#include "kernels/math.h"
+#include "kernels/math_constants.h"
+#include "kernels/packed/layout.h"
 #include "kernels/table.h"
 
 #if defined(__x86_64__)
