@@ -23,7 +23,8 @@ namespace {
 constexpr uint64_t kMaxPieces = 50'000;
 constexpr uint64_t kProgressThatCounts = 1u
                                          << 20;  // so much of a piece, or a quarter, and failures count from zero again
-constexpr auto kSaveInterval = std::chrono::milliseconds(500);
+constexpr auto kSaveInterval = std::chrono::milliseconds(100);
+constexpr auto kSaveIntervalPerPiece = std::chrono::microseconds(100);  // a long state is written less often
 
 std::string state_path(const DownloadFile& file) {
   return file.partial + ".json";
@@ -269,7 +270,7 @@ class Downloader {
     piece.done += bytes.size();
     meter_.advance(file.name, task.done(), file.size, static_cast<int64_t>(bytes.size()));
     const auto now = std::chrono::steady_clock::now();
-    if (now - task.saved > kSaveInterval) {
+    if (now - task.saved > kSaveInterval + kSaveIntervalPerPiece * task.state.pieces.size()) {
       task.saved = now;
       save(task);
     }

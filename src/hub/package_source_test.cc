@@ -237,6 +237,15 @@ TEST_F(PackageTest, WrongFinalContentsAreDeleted) {
   EXPECT_EQ(downloads(), 2 * kParts);
 }
 
+TEST_F(PackageTest, AStagedFileThatIsRightNeedsNoDownload) {
+  write_file(store_.staging_files_dir("fake") + "/fake.gguf", contents_ + "x");
+  expect_success();
+  EXPECT_EQ(downloads(), kParts) << "a wrong one is not taken";
+  ASSERT_TRUE(store_.remove("fake").ok());
+  write_file(store_.staging_files_dir("fake") + "/fake.gguf", contents_);
+  expect_success("nohost");
+}
+
 TEST_F(PackageTest, CancelEndsPip) {
   std::atomic<bool> cancel{false};
   options_.cancel = &cancel;

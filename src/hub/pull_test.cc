@@ -345,6 +345,18 @@ TEST_F(PullTest, UsesWhatTheHuggingFaceCacheHolds) {
   expect_success("");
 }
 
+TEST_F(PullTest, AnUnreachableHubPointsToTheCache) {
+  const std::string commit(40, 'c');
+  const std::string repo = folder_.path() + "/hf/models--acme--Tiny-GGUF";
+  write_file(repo + "/refs/main", commit);
+  write_file(repo + "/snapshots/" + commit + "/" + kFile, contents_);  // a cache without links: no hash is known
+  options_.hub_cache = folder_.path() + "/hf";
+  EXPECT_THAT(failure(R"({"match": "hub /api", "action": "status", "status": 500})").message,
+              HasSubstr(commit + ": HF_HUB_OFFLINE=1"));
+  options_.offline = true;
+  expect_success("");
+}
+
 TEST_F(PullTest, OfflineSaysSo) {
   options_.offline = true;
   const Error error = failure("");

@@ -21,6 +21,7 @@ namespace {
 
 using namespace hub;
 
+constexpr const char* kReady = "/ready";
 constexpr uint64_t kMaxManifestBytes = 16u << 20;
 constexpr size_t kMaxKeyBytes = 240;  // leaves room for suffixes within the 255 that file systems allow
 
@@ -203,9 +204,9 @@ Result<Store> Store::open_default() {
 
 Result<StoreListing> Store::list() const {
   StoreListing listing;
-  KL_TRY(const std::vector<std::string> keys, folder_entries(root_ + "/models"));
+  KL_TRY(const std::vector<std::string> keys, folder_entries(root_ + kReady));
   for (const std::string& key : keys) {
-    const std::string folder = root_ + "/models/" + key;
+    const std::string folder = root_ + kReady + "/" + key;
     auto model = load_model(folder);
     if (model.ok()) {
       listing.models.push_back(*model);
@@ -221,7 +222,7 @@ Result<StoreListing> Store::list() const {
 bool Store::contains(std::string_view name) const {
   auto key = encode_model_key(name);
   struct stat info{};
-  return key.ok() && ::lstat((root_ + "/models/" + *key).c_str(), &info) == 0;
+  return key.ok() && ::lstat((root_ + kReady + "/" + *key).c_str(), &info) == 0;
 }
 
 Result<StoredModel> Store::find(std::string_view name) const {
@@ -229,7 +230,7 @@ Result<StoredModel> Store::find(std::string_view name) const {
   if (!contains(name)) {
     return Error{ErrorCode::kNotFound, "no model \"" + printable(name) + "\" in the store " + root_};
   }
-  auto model = load_model(root_ + "/models/" + key);
+  auto model = load_model(root_ + kReady + "/" + key);
   if (!model.ok()) {
     return Error{ErrorCode::kInvalid,
                  "the stored model is broken: " + model.error().message + repair_advice(std::string(name))};
@@ -247,7 +248,7 @@ std::string Store::staging_lock_path(std::string_view name) const {
 }
 
 Status Store::create_folders() const {
-  KL_RETURN_IF_ERROR(make_directories(root_ + "/models"));
+  KL_RETURN_IF_ERROR(make_directories(root_ + kReady));
   KL_RETURN_IF_ERROR(make_directories(root_ + "/staging"));
   empty_trash(root_);
   return {};
@@ -255,7 +256,7 @@ Status Store::create_folders() const {
 
 Result<uint64_t> Store::remove(std::string_view name) {
   KL_TRY(const std::string key, encode_model_key(name));
-  const std::string final_path = root_ + "/models/" + key;
+  const std::string final_path = root_ + kReady + "/" + key;
   const std::string staging = staging_dir(name);
   const bool stored = contains(name);
   if (!stored && !is_folder(staging)) {
@@ -304,7 +305,7 @@ Status Store::verify(const StoredModel& model, const std::function<void(uint64_t
 Result<StoredModel> Store::commit(const StoredModel& model) const {
   KL_TRY(const std::string key, encode_model_key(model.name));
   const std::string staging = staging_dir(model.name);
-  const std::string final_path = root_ + "/models/" + key;
+  const std::string final_path = root_ + kReady + "/" + key;
   KL_RETURN_IF_ERROR(prune_staging(staging, model));
   std::set<std::string> folders;
   for (const StoredFile& file : model.files) {
@@ -320,7 +321,7 @@ Result<StoredModel> Store::commit(const StoredModel& model) const {
   {
     KL_TRY(const FileLock lock, FileLock::acquire(root_ + "/lock", nullptr));
     KL_RETURN_IF_ERROR(exchange_or_rename(staging, final_path, trash));
-    KL_RETURN_IF_ERROR(sync_path(root_ + "/models"));
+    KL_RETURN_IF_ERROR(sync_path(root_ + kReady));
   }
   remove_tree(trash);
   return find(model.name);

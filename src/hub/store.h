@@ -1,10 +1,10 @@
 // The model store: the folder where pulled models live. A model is one folder that appears by a single rename once
 // every file in it has been verified, so a half-written one is never seen.
 //
-//   ROOT/models/KEY/manifest.json   what it is: name, source, revision, files with sizes and SHA-256
-//   ROOT/models/KEY/files/...       the files, under the names they have at their source
-//   ROOT/staging/KEY/...            pulls under way or interrupted; resumed by the next pull, never listed
-//   ROOT/lock, ROOT/staging/KEY.lock  flock()ed by whoever changes the store / pulls KEY
+//   ROOT/ready/KEY/manifest.json   what it is: name, source, revision, files with sizes and SHA-256
+//   ROOT/ready/KEY/files/...       the files, under the names they have at their source
+//   ROOT/staging/KEY/...           pulls under way or interrupted; resumed by the next pull, never listed
+//   ROOT/lock, ROOT/staging/KEY.lock: flock()ed by whoever changes the store / pulls KEY
 //
 // KEY is the model's name with everything outside [A-Za-z0-9._-] percent-encoded. Not for reading models (formats/) nor
 // for fetching them (pull.h). Functions are safe to call from several threads and processes at once.
@@ -39,7 +39,7 @@ struct StoredModel {
   uint64_t total_bytes() const;
 };
 
-// A folder under models/ that is not a readable model. One never hides the others.
+// A folder under ready/ that is not a readable model. One never hides the others.
 struct BrokenModel {
   std::string name;     // decoded from the folder's name
   std::string path;     // the file at fault
@@ -78,7 +78,7 @@ class Store {
   std::string staging_dir(std::string_view name) const;
   std::string staging_files_dir(std::string_view name) const { return staging_dir(name) + "/files"; }
   std::string staging_lock_path(std::string_view name) const;
-  // Makes ROOT, models/ and staging/; says which folder can't be written. kIo.
+  // Makes ROOT, ready/ and staging/; says which folder can't be written. kIo.
   Status create_folders() const;
   // Turns the staged, already verified files into the model `model.name`, replacing an older one. Everything is
   // fsync()ed before the rename. Staged files that `model.files` doesn't list are deleted. Returns it as find() would.

@@ -35,7 +35,7 @@ class StoreTest : public testing::Test {
     EXPECT_TRUE(stored.ok()) << stored.error().message;
     return *stored;
   }
-  std::string folder_of(const std::string& name) { return store_.root() + "/models/" + *encode_model_key(name); }
+  std::string folder_of(const std::string& name) { return store_.root() + "/ready/" + *encode_model_key(name); }
 
   TemporaryFolder folder_;
   Store store_{folder_.path() + "/store"};
@@ -131,8 +131,8 @@ TEST_F(StoreTest, OneBrokenModelHidesNoOther) {
     fs::create_directories(folder_of(name));
     if (!text.empty()) write_file(folder_of(name) + "/manifest.json", text);
   }
-  write_file(store_.root() + "/models/a-file", "not a folder");
-  fs::create_symlink("loop", store_.root() + "/models/loop");
+  write_file(store_.root() + "/ready/a-file", "not a folder");
+  fs::create_symlink("loop", store_.root() + "/ready/loop");
   auto listing = store_.list();
   ASSERT_TRUE(listing.ok());
   ASSERT_EQ(listing->models.size(), 1u);
