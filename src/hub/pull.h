@@ -29,7 +29,9 @@ struct PullProgress {
   std::string file;        // the file that last made progress; empty before the first
   uint64_t file_done = 0;  // bytes of it
   uint64_t file_total = 0;
-  uint64_t done = 0;            // bytes of the whole model, those of an earlier attempt included
+  // Bytes of the whole model in this phase, those of an earlier attempt included. A package model alternates between
+  // kDownloading (counting packed bytes) and kUnpacking (counting the model's), part after part.
+  uint64_t done = 0;
   uint64_t total = 0;           // 0 while unknown
   double bytes_per_second = 0;  // over the last seconds; 0 while unknown
 };
