@@ -166,6 +166,7 @@ void attend_item(const Job& job, const Item& item) {
   for (int64_t r = 0; r < item.rows; ++r) clear_state(stride, w.m[r], w.l[r], w.a + r * stride);
   for (tile.tile = item.first_tile; tile.tile < item.first_tile + item.tiles; ++tile.tile) {
     set_visible(job, item, tile.tile, w.first, w.last);
+    tile.more = tile.tile + 1 < item.first_tile + item.tiles;
     job.kernels.attention_tile(tile);
     for (int64_t r = 0; r < item.rows; ++r) {
       if (w.first[r] == w.last[r]) continue;
@@ -182,6 +183,7 @@ void attend_partial(const Job& job, const Item& item, int64_t begin, int64_t end
   const int64_t stride = value_stride(job.layout);
   for (int64_t i = begin; i < end; ++i) {
     tile.tile = item.first_tile + i;
+    tile.more = i + 1 < end;
     set_visible(job, item, tile.tile, w.first, w.last);
     job.kernels.attention_tile(tile);
     for (int64_t r = 0; r < item.rows; ++r) {
