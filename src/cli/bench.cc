@@ -9,8 +9,8 @@
 #include "cli/exit_code.h"
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
-#include "eval/limits.h"
 #include "eval/speed.h"
+#include "kernels/limits.h"
 
 namespace kinglet::cli {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "kernels/isa.h"
 #include "kernels/linear_kernels.h"
+#include "kernels/peak_kernels.h"
 #include "kernels/row_kernels.h"
 
 namespace kinglet {
@@ -12,6 +13,7 @@ struct KernelTable {
   IsaLevel level;
   LinearKernels linear;
   RowKernels rows;
+  PeakKernels peak = {};
 };
 
 }  // namespace kinglet
