@@ -71,9 +71,9 @@ void add_render(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand("render", "Print the exact prompt that a chat template makes of messages");
   auto flags = std::make_shared<RenderFlags>();
   command
-      ->add_option("MODEL, messages.json", flags->words,
+      ->add_option("MESSAGES", flags->words,
                    "The model and a file with a JSON array of messages (-: standard input)")
-      ->type_name("")
+      ->option_text("[MODEL] MESSAGES")
       ->required();
   command->add_option("--template", flags->template_file, "A Jinja template instead of a model's");
   command->add_option("--tools", flags->tools_file, "A file with a JSON array of tools");

@@ -142,9 +142,9 @@ void add_run(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand("run", "Answer a prompt, or talk");
   auto flags = std::make_shared<RunFlags>();
   command
-      ->add_option("MODEL, PROMPT", flags->words,
+      ->add_option("PROMPT", flags->words,
                    "Model and prompt, both optional: without a prompt it reads standard input or talks")
-      ->type_name("");
+      ->option_text("[MODEL] [PROMPT]");
   command->add_option("-m,--model", flags->model.model, "The model, where the only word is to be the prompt");
   command->add_option("-s,--system", flags->system, "The system prompt");
   command->add_option("-n,--max-tokens", flags->max_tokens, "Tokens of an answer at most")->check(CLI::PositiveNumber);
