@@ -19,12 +19,12 @@ namespace kinglet {
 struct Checkpoint;
 
 struct RenderRequest {
-  std::string messages_json;  // a JSON array of message objects; the order of keys is kept
-  std::string tools_json;     // a JSON array, or empty for none
-  std::string args_json;      // a JSON object of further variables (enable_thinking, documents …), or empty
+  std::string messages_json = {};  // a JSON array of message objects; the order of keys is kept
+  std::string tools_json = {};     // a JSON array, or empty for none
+  std::string args_json = {};      // a JSON object of further variables (enable_thinking, documents …), or empty
   bool add_generation_prompt = true;
-  std::optional<int64_t> now;  // seconds since 1970 for strftime_now (in UTC); absent: the clock, in local time
-  std::string template_name;   // of a model with several; empty: "tool_use" where there are tools, else "default"
+  std::optional<int64_t> now = {};  // seconds since 1970 for strftime_now (in UTC); absent: the clock, in local time
+  std::string template_name = {};   // of a model with several; empty: "tool_use" where there are tools, else "default"
 };
 
 class ChatTemplate {

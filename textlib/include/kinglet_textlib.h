@@ -85,9 +85,9 @@ KtStatus kt_stream_finish(KtStream* stream, KtBuffer* out);
 KtStatus kt_template_compile(KtSlice source, KtTemplate** result, KtBuffer* out);
 void kt_template_free(KtTemplate* handle);
 typedef struct KtRenderLimits {
-  uint64_t fuel;         /* template instructions */
+  uint64_t fuel; /* template instructions */
   uint64_t output_bytes;
-  uint64_t milliseconds;
+  uint64_t made_bytes; /* of all strings made on the way, output included */
 } KtRenderLimits;
 /* `context`: a JSON object of the variables. `now`: seconds since 1970 (UTC); INT64_MIN: the clock, local time. */
 KtStatus kt_template_render(const KtTemplate* handle, KtSlice context, int64_t now, const KtRenderLimits* limits,

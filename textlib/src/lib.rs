@@ -9,6 +9,7 @@ mod python_json;
 mod sentencepiece;
 mod strftime;
 mod template;
+mod template_code;
 mod template_methods;
 mod tiktoken;
 mod tokenizer;

@@ -186,3 +186,97 @@ pub fn float(x: f64, json: bool) -> String {
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{mantissa}e{sign}{:02}", exponent.abs())
 }
+
+/// Python's str of a value.
+pub fn text(value: &Value) -> Result<std::borrow::Cow<'_, str>, Error> {
+    if let Some(text) = value.as_str() {
+        return Ok(text.into());
+    }
+    match value.kind() {
+        ValueKind::Undefined => Ok("".into()),
+        ValueKind::Number | ValueKind::Seq | ValueKind::Map => {
+            let mut out = String::new();
+            repr(value, 0, &mut out)?;
+            Ok(out.into())
+        }
+        _ => Ok(value.to_string().into()),
+    }
+}
+
+fn repr(value: &Value, depth: usize, out: &mut String) -> Result<(), Error> {
+    if depth > MAX_DEPTH {
+        return Err(bad("the value is nested too deeply to be shown"));
+    }
+    if out.len() > crate::template_methods::MAX_STRING {
+        return Err(crate::template_methods::too_large());
+    }
+    match value.kind() {
+        ValueKind::String => repr_string(value.as_str().unwrap_or(""), out),
+        ValueKind::Number => out.push_str(&number(value, false)),
+        ValueKind::Seq => {
+            let tuple = value.is_tuple();
+            out.push(if tuple { '(' } else { '[' });
+            for (place, item) in value.try_iter()?.enumerate() {
+                if place > 0 {
+                    out.push_str(", ");
+                }
+                repr(&item, depth + 1, out)?;
+            }
+            if tuple && value.len() == Some(1) {
+                out.push(',');
+            }
+            out.push(if tuple { ')' } else { ']' });
+        }
+        ValueKind::Map => {
+            let shown = value.to_string();
+            if !shown.starts_with('{') {
+                // Namespaces and the like show themselves.
+                out.push_str(&shown);
+                return Ok(());
+            }
+            out.push('{');
+            for (place, key) in value.try_iter()?.enumerate() {
+                if place > 0 {
+                    out.push_str(", ");
+                }
+                repr(&key, depth + 1, out)?;
+                out.push_str(": ");
+                repr(&value.get_item(&key)?, depth + 1, out)?;
+            }
+            out.push('}');
+        }
+        _ => out.push_str(&value.to_string()),
+    }
+    Ok(())
+}
+
+fn repr_string(text: &str, out: &mut String) {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    out.push(quote);
+    for c in text.chars() {
+        let code = c as u32;
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\\' => out.push_str("\\\\"),
+            c if c == quote => {
+                out.push('\\');
+                out.push(c);
+            }
+            _ if is_printable(c) => out.push(c),
+            _ if code < 0x100 => out.push_str(&format!("\\x{code:02x}")),
+            _ if code < 0x10000 => out.push_str(&format!("\\u{code:04x}")),
+            _ => out.push_str(&format!("\\U{code:08x}")),
+        }
+    }
+    out.push(quote);
+}
+
+/// str.isprintable for the characters that occur: controls, format marks, separators, private and unassigned ones aren't.
+fn is_printable(c: char) -> bool {
+    !matches!(c as u32,
+        0..=0x1f | 0x7f..=0xa0 | 0xad | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x1680 | 0x180e | 0x2000..=0x200f
+        | 0x2028..=0x202f | 0x205f..=0x206f | 0x3000 | 0xd800..=0xf8ff | 0xfeff | 0xfff0..=0xfffb | 0xfffe..=0xffff
+        | 0xe0000..=0xe00ff | 0xe01f0..=0x10ffff)
+}

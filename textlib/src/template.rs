@@ -1,30 +1,28 @@
-//! Chat templates: Jinja as transformers sets it up, over minijinja, with bounds on work, depth, output and time.
-
-use std::io;
-use std::time::{Duration, Instant};
+//! Chat templates: Jinja as transformers sets it up, over minijinja, with bounds on work, depth and size.
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Rest, ValueKind};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
+use minijinja::value::{Kwargs, Rest, Tuple, ValueKind};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 
 use crate::border::{answer, free, invalid, make, resource, Buffer, Failure, Outcome, Slice, Status};
 use crate::python_json::{self, Style};
+use crate::template_code::{self, charge, Code};
 use crate::strftime::Moment;
 use crate::template_methods;
 
 const MAX_SOURCE: usize = 4 << 20;
 const RECURSION_LIMIT: usize = 64;
-const NAME: &str = "chat template";
 
 pub struct Template {
     environment: Environment<'static>,
+    code: Code,
 }
 
 #[repr(C)]
 pub struct RenderLimits {
     fuel: u64,
     output_bytes: u64,
-    milliseconds: u64,
+    made_bytes: u64,
 }
 
 /// `{% generation %}` marks an assistant's text for training; rendering sees a plain block. Whitespace marks are kept.
@@ -74,6 +72,7 @@ fn to_json(state: &State, args: Rest<Value>, names: Kwargs) -> Result<Value, Err
     let mut text = String::new();
     let limit = state.lookup(OUTPUT_LIMIT).and_then(|v| v.as_usize()).unwrap_or(template_methods::MAX_STRING);
     style.write(value, 0, limit, &mut text)?;
+    charge(text.len())?;
     Ok(Value::from_safe_string(text))
 }
 
@@ -101,10 +100,11 @@ fn is_number(value: &Value) -> bool {
     matches!(value.kind(), ValueKind::Number | ValueKind::Bool)
 }
 
-fn trim(value: Value, chars: Option<String>) -> Value {
-    let text = value.to_string();
+fn trim(value: Value, chars: Option<String>) -> Result<Value, Error> {
+    let text = python_json::text(&value)?;
+    charge(text.len())?;
     let cut = |c: char| chars.as_ref().map_or_else(|| template_methods::is_space(c), |set| set.contains(c));
-    Value::from(text.trim_matches(cut))
+    Ok(Value::from(text.trim_matches(cut)))
 }
 
 fn items(value: Value) -> Result<Value, Error> {
@@ -114,7 +114,7 @@ fn items(value: Value) -> Result<Value, Error> {
             let mut pairs = Vec::new();
             for key in value.try_iter()? {
                 let item = value.get_item(&key)?;
-                pairs.push(Value::from(vec![key, item]));
+                pairs.push(Value::from(Tuple::from(vec![key, item])));
             }
             Ok(Value::from(pairs))
         }
@@ -122,33 +122,32 @@ fn items(value: Value) -> Result<Value, Error> {
     }
 }
 
-/// Prints a value as Python's str does.
-fn print(out: &mut Output, _: &mut State, value: &Value) -> Result<(), Error> {
-    let failed = |_| Error::new(ErrorKind::WriteFailure, "writing failed");
-    if value.kind() == ValueKind::Number && !value.is_integer() {
-        return out.write_str(&python_json::number(value, false)).map_err(failed);
-    }
-    match value.as_str() {
-        Some(text) => out.write_str(text).map_err(failed),
-        None => out.write_str(&value.to_string()).map_err(failed),
-    }
+fn string(value: Value) -> Result<Value, Error> {
+    charge(value.as_str().map_or(0, str::len))?;
+    Ok(Value::from(python_json::text(&value)?.into_owned()))
+}
+
+fn syntax() -> SyntaxConfig {
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(false).build();
+    syntax.expect("the default delimiters")
 }
 
 fn environment() -> Environment<'static> {
     let mut env = Environment::new();
     minijinja_contrib::add_to_environment(&mut env);
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(false).build();
-    env.set_syntax(syntax.expect("the default delimiters"));
+    env.set_syntax(syntax());
     env.set_undefined_behavior(UndefinedBehavior::Lenient);
     env.set_auto_escape_callback(|_| AutoEscape::None);
     env.set_recursion_limit(RECURSION_LIMIT);
     env.set_unknown_method_callback(template_methods::call);
-    env.set_formatter(print);
+    env.set_formatter(template_code::print);
+    template_code::add_operators(&mut env);
     env.add_function("raise_exception", raise_exception);
     env.add_function("strftime_now", strftime_now);
     env.add_filter("tojson", to_json);
     env.add_filter("trim", trim);
     env.add_filter("items", items);
+    env.add_filter("string", string);
     env.add_test("sequence", |v: &Value| is_sequence(v));
     env.add_test("iterable", |v: &Value| is_iterable(v));
     env.add_test("number", |v: &Value| is_number(v));
@@ -180,11 +179,9 @@ fn describe(error: &Error) -> Failure {
                 return invalid(raised);
             }
             if inner.kind() == ErrorKind::OutOfFuel {
-                return resource("the chat template does more work than is allowed");
+                let what = inner.detail().unwrap_or("it runs too long");
+                return resource(format!("the chat template does more than is allowed: {what}"));
             }
-        }
-        if let Some(inner) = error.downcast_ref::<io::Error>() {
-            return resource(inner);
         }
         cause = error.source();
         if let Some(next) = cause {
@@ -199,11 +196,9 @@ impl Template {
         if source.len() > MAX_SOURCE {
             return Err(resource(format!("a chat template of {} bytes is too long", source.len())));
         }
-        let mut environment = environment();
-        environment
-            .add_template_owned(NAME, plain_generation_blocks(source))
+        let code = Code::compile(plain_generation_blocks(source), syntax())
             .map_err(|e| invalid(format!("the chat template does not compile: {e}")))?;
-        Ok(Template { environment })
+        Ok(Template { environment: environment(), code })
     }
 
     pub fn render(&self, context: &str, now: i64, limits: &RenderLimits) -> Outcome<String> {
@@ -218,38 +213,13 @@ impl Template {
         }
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(limits.fuel));
-        let template = environment.get_template(NAME).map_err(|e| describe(&e))?;
-        let mut sink = Sink {
-            text: Vec::new(),
-            limit: limits.output_bytes as usize,
-            end: Instant::now() + Duration::from_millis(limits.milliseconds),
-        };
-        template.render_captured_to(from_json(serde_json::Value::Object(context)), &mut sink).map_err(|e| describe(&e))?;
-        String::from_utf8(sink.text).map_err(|_| invalid("the chat template made text that is not UTF-8"))
-    }
-}
-
-/// Takes the output while there is room and time.
-struct Sink {
-    text: Vec<u8>,
-    limit: usize,
-    end: Instant,
-}
-
-impl io::Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.text.len() + bytes.len() > self.limit {
-            return Err(io::Error::other(format!("the chat template's output exceeds {} bytes", self.limit)));
+        let budget = limits.made_bytes as usize;
+        let text = self.code.render(&environment, from_json(serde_json::Value::Object(context)), budget);
+        let text = text.map_err(|e| describe(&e))?;
+        if text.len() as u64 > limits.output_bytes {
+            return Err(resource(format!("the chat template's output exceeds {} bytes", limits.output_bytes)));
         }
-        if Instant::now() > self.end {
-            return Err(io::Error::other("the chat template takes too long"));
-        }
-        self.text.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        Ok(text)
     }
 }
 

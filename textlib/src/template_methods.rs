@@ -1,14 +1,16 @@
 //! Python's methods on strings, lists and dicts that chat templates call. Those that minijinja-contrib's pycompat has are
 //! left to it, except where its answer differs from Python's.
 
-use minijinja::value::{from_args, Kwargs, Rest, ValueKind};
+use minijinja::value::{from_args, Kwargs, Rest, Tuple, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
+
+use crate::template_code::charge;
 
 /// The longest string that a method may make.
 pub const MAX_STRING: usize = 16 << 20;
 
 pub fn too_large() -> Error {
-    Error::new(ErrorKind::OutOfFuel, "a string of the template grows too large")
+    Error::new(ErrorKind::OutOfFuel, "its strings grow too large")
 }
 
 /// str.isspace of Python, which counts the four separators U+001C to U+001F.
@@ -20,6 +22,7 @@ pub fn call(state: &mut State, value: &Value, method: &str, args: &[Value]) -> R
     match value.kind() {
         ValueKind::String => {
             let text = value.as_str().unwrap_or("");
+            charge(text.len())?;
             match string_method(text, method, args)? {
                 Some(result) => return Ok(result),
                 None => limit_string_method(text, method, args)?,
@@ -53,7 +56,7 @@ fn limit_string_method(text: &str, method: &str, args: &[Value]) -> Result<(), E
     if bound > MAX_STRING {
         return Err(too_large());
     }
-    Ok(())
+    charge(bound)
 }
 
 fn strip<'a>(text: &'a str, args: &[Value], left: bool, right: bool) -> Result<&'a str, Error> {
@@ -133,11 +136,11 @@ fn partition(text: &str, args: &[Value], from_right: bool) -> Result<Value, Erro
         return Err(Error::new(ErrorKind::InvalidOperation, "empty separator"));
     }
     let found = if from_right { text.rsplit_once(separator) } else { text.split_once(separator) };
-    Ok(Value::from(match (found, from_right) {
+    Ok(Value::from(Tuple::from(match (found, from_right) {
         (Some((left, right)), _) => strings([left, separator, right]),
         (None, false) => strings([text, "", ""]),
         (None, true) => strings(["", "", text]),
-    }))
+    })))
 }
 
 fn split(text: &str, args: &[Value], from_right: bool) -> Result<Value, Error> {
