@@ -47,7 +47,8 @@ double total(const Naive& naive) {
 std::set<int32_t> naive_cheapest(const Naive& naive, const std::map<int32_t, double>& cost, double share) {
   std::vector<int32_t> order;
   for (const auto& [id, weight] : naive) order.push_back(id);
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return cost.at(a) < cost.at(b); });
+  std::sort(order.begin(), order.end(),
+            [&](int32_t a, int32_t b) { return std::pair(cost.at(a), a) < std::pair(cost.at(b), b); });
   std::set<int32_t> kept;
   double mass = 0.0;
   for (int32_t id : order) {
@@ -80,8 +81,8 @@ TEST(LargestIndices, EqualsAFullSort) {
     if (run % 3 == 1) values[random() % size] = -0.0f;
     std::vector<int32_t> order(size);
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
-      return values[static_cast<size_t>(a)] > values[static_cast<size_t>(b)];
+    std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+      return std::pair(-values[static_cast<size_t>(a)], a) < std::pair(-values[static_cast<size_t>(b)], b);
     });
     const auto count = static_cast<int64_t>(random() % (size + 2));
     order.resize(std::min(size, static_cast<size_t>(count)));
@@ -151,8 +152,8 @@ TEST(Candidates, MinPAndTopKEqualThePlainDefinition) {
     Naive naive = naive_all(logits, 1.0);
     std::vector<int32_t> order(logits.size());
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
-      return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
+    std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+      return std::pair(-logits[static_cast<size_t>(a)], a) < std::pair(-logits[static_cast<size_t>(b)], b);
     });
     if (top_k > 0 && top_k < static_cast<int64_t>(order.size())) order.resize(static_cast<size_t>(top_k));
     std::set<int32_t> least, most;
