@@ -9,14 +9,20 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/preset.h"
 #include "cli/terminal.h"
 
 namespace kinglet::cli {
 namespace {
 
 constexpr const char* kFooter =
-    "\nMODEL is a name in the store, a short name (qwen3:0.6b), a GGUF file or Hugging Face folder, or\n"
-    "hf:org/repo[:file or quant][@revision].\n"
+    "MODEL is a name in the store, a short name (qwen3:0.6b), a GGUF file or Hugging Face folder, or\n"
+    "hf:org/repo[:file or quant][@revision], or the name of a preset.\n"
+    "\nConfiguration file: defaults for flags, a section a command, such as\n"
+    "  [run]\n"
+    "  temp = 0.5\n"
+    "  ctx = 8192\n"
+    "Flags win over it, and it wins over presets.\n"
     "\nExit codes: 0 fine, 1 malformed input, 2 wrong flags, 3 not found, 4 unsupported, 5 out of memory or disk,\n"
     "6 input/output, 7 network, 130 interrupted, 143 terminated.\n";
 
@@ -54,7 +60,7 @@ ExitCode exit_code_of(const Error& error) {
 }
 
 std::string examples(std::initializer_list<const char*> lines) {
-  std::string text = "\nExamples:\n";
+  std::string text = "Examples:\n";
   for (const char* line : lines) text += fmt::format("  {}\n", line);
   return text;
 }
@@ -68,6 +74,10 @@ int run_command_line(int argc, char** argv) {
   Invocation invocation;
   app.add_flag("-v,--verbose", invocation.verbose, "Log what is going on to standard error");
   app.add_flag("-q,--quiet", invocation.quiet, "No bars and no notes");
+  const std::string folder = config_folder();
+  app.set_config("--config", folder.empty() ? "" : folder + "/config.toml", "Configuration file (TOML)")
+      ->envname("KINGLET_CONFIG");
+  app.allow_config_extras(CLI::config_extras_mode::error);
   app.fallthrough();
   add_commands(app, invocation);
   try {

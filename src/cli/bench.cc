@@ -118,6 +118,7 @@ void add_bench(CLI::App& app, Invocation& invocation) {
   const auto list = [&](const char* names, std::vector<int64_t>& to, const char* help) {
     command->add_option(names, to, help)
         ->delimiter(',')
+        ->allow_extra_args(false)
         ->check(CLI::Range(int64_t{0}, int64_t{1} << 24))
         ->capture_default_str();
   };

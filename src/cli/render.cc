@@ -13,7 +13,7 @@ namespace kinglet::cli {
 namespace {
 
 struct RenderFlags {
-  std::vector<std::string> words;  // [MODEL] messages.json
+  std::string first, second;  // [MODEL] messages.json
   std::string template_file, tools_file;
   std::vector<std::string> arguments;  // NAME=JSON
   bool no_generation_prompt = false;
@@ -43,18 +43,15 @@ Result<std::shared_ptr<const ChatTemplate>> find_template(const RenderFlags& fla
     KL_TRY(const std::string source, read_text_file(flags.template_file));
     return ChatTemplate::from_source(source);
   }
-  KL_TRY(const auto checkpoint, open_model(flags.words.front(), {.vocabulary_only = true}));
+  KL_TRY(const auto checkpoint, open_model(flags.first, {.vocabulary_only = true}));
   return ChatTemplate::from_checkpoint(*checkpoint);
 }
 
 Result<int> render(const RenderFlags& flags) {
-  const size_t expected = flags.template_file.empty() ? 2 : 1;
-  if (flags.words.size() != expected)
-    return Error{ErrorCode::kInvalid, "render takes MODEL and messages.json, or --template FILE and messages.json"};
   KL_TRY(const auto chat_template, find_template(flags));
   RenderRequest request;
   request.add_generation_prompt = !flags.no_generation_prompt;
-  KL_TRY(request.messages_json, read_json_source(flags.words.back()));
+  KL_TRY(request.messages_json, read_json_source(flags.template_file.empty() ? flags.second : flags.first));
   if (!flags.tools_file.empty()) {
     KL_TRY(request.tools_json, read_json_source(flags.tools_file));
   }
@@ -70,20 +67,24 @@ Result<int> render(const RenderFlags& flags) {
 void add_render(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand("render", "Print the exact prompt that a chat template makes of messages");
   auto flags = std::make_shared<RenderFlags>();
-  command
-      ->add_option("MESSAGES", flags->words,
-                   "The model and a file with a JSON array of messages (-: standard input)")
-      ->option_text("[MODEL] MESSAGES")
-      ->required();
+  command->add_option("MODEL", flags->first, "The model; left out with --template")->required();
+  auto* second =
+      command->add_option("MESSAGES", flags->second, "A file with a JSON array of messages; -: standard input");
   command->add_option("--template", flags->template_file, "A Jinja template instead of a model's");
   command->add_option("--tools", flags->tools_file, "A file with a JSON array of tools");
-  command->add_option("--arg", flags->arguments, "NAME=JSON, a variable for the template; may be repeated");
+  command->add_option("--arg", flags->arguments, "NAME=JSON, a variable for the template; may be repeated")
+      ->allow_extra_args(false);
   command->add_flag("--no-generation-prompt", flags->no_generation_prompt,
                     "Don't open the assistant's turn at the end");
   command->footer(examples({"kinglet render smollm2 messages.json",
                             "kinglet render --template chat.jinja messages.json --arg enable_thinking=false",
                             "echo '[{\"role\":\"user\",\"content\":\"Hi\"}]' | kinglet render smollm2 -"}));
-  command->callback([&invocation, flags] { invocation.action = [flags] { return render(*flags); }; });
+  command->callback([&invocation, flags, second] {
+    const bool has_template = !flags->template_file.empty();
+    if (has_template == (second->count() > 0))
+      throw CLI::RequiredError("MODEL and MESSAGES, or --template FILE and MESSAGES (nothing else)");
+    invocation.action = [flags] { return render(*flags); };
+  });
 }
 
 }  // namespace kinglet::cli

@@ -21,7 +21,8 @@ namespace {
 struct RunFlags {
   ModelFlags model;
   SamplingFlags sampling;
-  std::vector<std::string> words;  // [MODEL] [PROMPT]
+  std::string positional[2];
+  std::vector<std::string> words;  // [MODEL] [PROMPT], as far as given
   std::optional<std::string> system;
   std::optional<int64_t> max_tokens;
   std::optional<bool> think;
@@ -49,8 +50,6 @@ Result<std::string> take_words(RunFlags& flags) {
     flags.model.model = flags.words[0];
   } else if (flags.words.size() == 1) {
     prompt = flags.words[0];
-  } else if (flags.words.size() > 2) {
-    return Error{ErrorCode::kInvalid, "run takes at most MODEL and PROMPT; put the prompt in quotes"};
   }
   return prompt;
 }
@@ -141,10 +140,9 @@ Result<int> run(RunFlags flags) {
 void add_run(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand("run", "Answer a prompt, or talk");
   auto flags = std::make_shared<RunFlags>();
-  command
-      ->add_option("PROMPT", flags->words,
-                   "Model and prompt, both optional: without a prompt it reads standard input or talks")
-      ->option_text("[MODEL] [PROMPT]");
+  auto* model = command->add_option("MODEL", flags->positional[0], "The model; left out, the default one answers");
+  auto* prompt =
+      command->add_option("PROMPT", flags->positional[1], "The prompt; left out, it is standard input, or you talk");
   command->add_option("-m,--model", flags->model.model, "The model, where the only word is to be the prompt");
   command->add_option("-s,--system", flags->system, "The system prompt");
   command->add_option("-n,--max-tokens", flags->max_tokens, "Tokens of an answer at most")->check(CLI::PositiveNumber);
@@ -152,7 +150,8 @@ void add_run(CLI::App& app, Invocation& invocation) {
                     "Let the model think first, or not (where its template knows)");
   command->add_flag("--hide-thinking", flags->hide_thinking, "Don't show the thinking");
   command->add_option("--format", flags->format, "json, or the file of a JSON schema that the answer must follow");
-  command->add_option("--stop", flags->stop, "End the answer before this text; may be repeated");
+  command->add_option("--stop", flags->stop, "End the answer before this text; may be repeated")
+      ->allow_extra_args(false);
   command->add_flag("--stats", flags->stats, "Print speeds to standard error");
   command->add_flag("--json", flags->json, "Print the answer and its facts as a JSON object");
   add_compute_flags(*command, flags->model);
@@ -162,7 +161,11 @@ void add_run(CLI::App& app, Invocation& invocation) {
                             "kinglet run smollm2 < question.txt",
                             "kinglet run model.gguf --format schema.json --temp 0 \"A person, please\"",
                             "kinglet run            (talk to the default model)"}));
-  command->callback([&invocation, flags] { invocation.action = [flags] { return run(*flags); }; });
+  command->callback([&invocation, flags, model, prompt] {
+    for (const auto* option : {model, prompt})
+      if (option->count() > 0) flags->words.push_back(flags->positional[flags->words.size()]);
+    invocation.action = [flags] { return run(*flags); };
+  });
 }
 
 }  // namespace kinglet::cli

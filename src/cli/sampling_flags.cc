@@ -76,6 +76,7 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& f) {
       ->group("Sampling");
   command.add_option("--seed", f.seed, "The same seed gives the same text")->group("Sampling");
   command.add_option("--logit-bias", f.logit_bias, "ID=VALUE, added to a token's logit; may be repeated")
+      ->allow_extra_args(false)
       ->group("Sampling");
 }
 
