@@ -229,20 +229,28 @@ void list_items(const Job& job, std::span<const SequenceSlice> slices, int64_t m
   }
 }
 
+// Multiply-adds worth waking another worker for.
+constexpr int64_t kGrainWork = 200'000;
+
 // A stretch of an item's tiles that is handed out by itself.
 struct Part {
   const Item* item = nullptr;
   int64_t begin = 0, end = 0;
 };
 
-// Cuts items that cost more than a share into parts; returns the floats their partial results need.
-int64_t list_parts(const Job& job, std::vector<Item>& items, int workers, std::vector<Part>& parts) {
-  int64_t total = 0, partial_floats = 0;
+// (Row, tile) pairs of all items: what their cost is proportional to.
+int64_t total_cost(const std::vector<Item>& items) {
+  int64_t total = 0;
   for (const Item& item : items) total += item.tiles * item.rows;
-  const int64_t share = std::max<int64_t>(1, total / (workers * kItemsPerWorker));
+  return total;
+}
+
+// Cuts items that cost more than two shares into parts; returns the floats their partial results need.
+int64_t list_parts(const Job& job, std::vector<Item>& items, int64_t share, bool cut, std::vector<Part>& parts) {
+  int64_t partial_floats = 0;
   parts.clear();
   for (Item& item : items) {
-    if (workers == 1 || item.tiles < 2 || item.tiles * item.rows <= 2 * share) {
+    if (!cut || item.tiles < 2 || item.tiles * item.rows <= 2 * share) {
       parts.push_back({&item, 0, item.tiles});
       continue;
     }
@@ -306,10 +314,14 @@ void attention(const Compute& compute, const KvLayout& layout, const AttentionPa
   list_items(job, slices, kMostRows, items);
   const int workers = compute.pool->size();
   if (static_cast<int64_t>(items.size()) < workers * kItemsPerWorker) list_items(job, slices, kFewRows, items);
-  const int64_t partial_floats = list_parts(job, items, workers, parts);
+  const int64_t cost = total_cost(items), share = std::max<int64_t>(1, cost / (workers * kItemsPerWorker));
+  const int64_t partial_floats = list_parts(job, items, share, workers > 1, parts);
   float* partials = partial_memory.reserve(partial_floats);
+  const int64_t work = cost * kAttentionTile * (layout.head_dim + layout.value_dim);
+  const int64_t count = static_cast<int64_t>(parts.size());
+  const int64_t grain = work <= kGrainWork ? count : std::max<int64_t>(1, kGrainWork * count / work);
   const std::vector<Part>& shared_parts = parts;  // the caller's, not each worker's thread_local
-  compute.pool->parallel_for(static_cast<int64_t>(shared_parts.size()), 1, [&](int64_t begin, int64_t end) {
+  compute.pool->parallel_for(count, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Part& part = shared_parts[static_cast<size_t>(i)];
       if (part.item->partials < 0) {
