@@ -196,7 +196,9 @@ impl Template {
         if source.len() > MAX_SOURCE {
             return Err(resource(format!("a chat template of {} bytes is too long", source.len())));
         }
-        let code = Code::compile(plain_generation_blocks(source), syntax())
+        // Jinja2 reads every kind of line end as "\n".
+        let source = source.replace("\r\n", "\n").replace('\r', "\n");
+        let code = Code::compile(plain_generation_blocks(&source), syntax())
             .map_err(|e| invalid(format!("the chat template does not compile: {e}")))?;
         Ok(Template { environment: environment(), code })
     }
