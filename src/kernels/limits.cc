@@ -17,8 +17,10 @@ namespace {
 constexpr uint64_t kBufferBytes = uint64_t{512} << 20;  // several times the largest caches that one core shares
 constexpr uint64_t kPageBytes = uint64_t{2} << 20;
 constexpr uint64_t kMargin = 65536;  // prefetches run past the end
-constexpr double kRunSeconds = 0.03;
-constexpr int kRuns = 12;
+// Runs are shorter than a scheduler's slice and many: some of them have the processor to themselves.
+constexpr double kRunSeconds = 0.003;
+constexpr int kRuns = 100;
+constexpr uint64_t kReadRunBytes = uint64_t{16} << 20;
 
 double seconds_of(const std::function<void()>& run) {
   const auto start = std::chrono::steady_clock::now();
@@ -46,23 +48,26 @@ double best_rate(ThreadPool& pool, double (*loop)(int64_t)) {
   return best;
 }
 
-// Bytes a second; which pattern of streams and prefetches is fastest differs from chip to chip.
+// Bytes a second; which pattern of streams and prefetches is fastest differs from chip to chip. Each pattern walks
+// through the whole buffer, so that a run never finds what it reads in a cache.
 double best_read(ThreadPool& pool, const PeakKernels& kernels, const AlignedBuffer& buffer) {
   const auto threads = static_cast<uint64_t>(pool.size());
-  const uint64_t share = (buffer.size() - kMargin) / threads / kPageBytes * kPageBytes;
+  const uint64_t part = std::max(kReadRunBytes / threads, kPageBytes) / kPageBytes * kPageBytes;  // of a thread and run
+  const uint64_t runs = kBufferBytes / (part * threads);
   struct Pattern {
     int streams;
     uint64_t ahead;
   };
   double best = 0.0;
   for (const Pattern p : {Pattern{1, 0}, {1, 4096}, {2, 0}, {2, 2048}, {4, 0}, {4, 1024}, {4, 2048}, {8, 0}, {8, 1024}})
-    for (int run = 0; run < 3; run++) {
+    for (uint64_t run = 0; run < runs; run++) {
       const double seconds = seconds_of([&] {
         pool.run([&](int worker) {
-          kernels.read(buffer.data() + static_cast<uint64_t>(worker) * share, share, p.streams, p.ahead);
+          kernels.read(buffer.data() + (run * threads + static_cast<uint64_t>(worker)) * part, part, p.streams,
+                       p.ahead);
         });
       });
-      best = std::max(best, static_cast<double>(share * threads) / seconds);
+      best = std::max(best, static_cast<double>(part * threads) / seconds);
     }
   return best;
 }
