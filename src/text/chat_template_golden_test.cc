@@ -1,5 +1,5 @@
 // Chat templates against transformers' apply_chat_template: 320 conversations by every template at hand. Our own
-// templates are committed; others are looked for in KINGLET_TEMPLATES and in the models.
+// templates are committed; others are looked for in the folder of test models.
 #include <gtest/gtest.h>
 
 #include "formats/checkpoint.h"
@@ -26,8 +26,7 @@ std::string find_source(const std::string& name) {
     EXPECT_TRUE(loaded.ok()) << loaded.error().message;
     return loaded.ok() ? (*loaded)->source() : "";
   }
-  return golden::read_file(golden::from_environment("KINGLET_TEMPLATES", ".cache/kinglet/templates") /
-                           (name + ".jinja"));
+  return golden::read_file(golden::third_party_template(name));
 }
 
 std::vector<std::string> names() {

