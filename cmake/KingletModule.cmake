@@ -1,3 +1,5 @@
+option(KINGLET_BUILD_BENCHMARKS "Build the FOLDER_bench programs" OFF)
+
 # kinglet_module(FOLDER USES other folders... LINK external targets...)
 #
 # One folder of src/ is one library, kinglet_FOLDER, that links only its row of the include table (docs/ARCHITECTURE.md).
@@ -7,6 +9,7 @@ function(kinglet_module folder)
   set(dir "${PROJECT_SOURCE_DIR}/src/${folder}")
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${dir}/*.cc")
   set(tests ${sources})
+  set(all_sources ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER sources EXCLUDE REGEX "(_test|_bench|/main)\\.cc$")
   if(NOT sources)  # a folder that so far holds headers only
@@ -31,5 +34,11 @@ function(kinglet_module folder)
       GTest::gtest GTest::gmock GTest::gtest_main)
     add_test(NAME ${folder} COMMAND ${folder}_test --gtest_brief=1)
     set_tests_properties(${folder} PROPERTIES TIMEOUT 900 LABELS unit)
+  endif()
+  set(benches ${all_sources})
+  list(FILTER benches INCLUDE REGEX "_bench\\.cc$")
+  if(KINGLET_BUILD_BENCHMARKS AND benches)
+    add_executable(${folder}_bench ${benches})
+    target_link_libraries(${folder}_bench PRIVATE kinglet_options kinglet_${folder})
   endif()
 endfunction()

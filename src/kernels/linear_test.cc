@@ -33,6 +33,7 @@ void put_half(uint8_t* at, float value) {
 
 // Where a block's 16-bit scales lie.
 std::vector<size_t> scale_places(DType type) {
+  if (dtype_info(type).block_values == 1) return {};
   switch (type) {
     case DType::kQ6_K:
       return {208};
