@@ -1,5 +1,5 @@
-// The element and block types of tensors, as files store them. A block type packs `block_values` neighbouring elements of a
-// row into `block_bytes` bytes. Numbers are ggml's type ids where ggml has the type.
+// The element and block types of tensors, as files store them. A block type packs `block_values` neighbouring elements
+// of a row into `block_bytes` bytes. Numbers are ggml's type ids where ggml has the type.
 #pragma once
 
 #include <cstddef>
@@ -10,13 +10,46 @@
 namespace kinglet {
 
 enum class DType : uint16_t {
-  kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ4_1 = 3, kQ5_0 = 6, kQ5_1 = 7, kQ8_0 = 8,
-  kQ2_K = 10, kQ3_K = 11, kQ4_K = 12, kQ5_K = 13, kQ6_K = 14,
-  kIQ2_XXS = 16, kIQ2_XS = 17, kIQ3_XXS = 18, kIQ1_S = 19, kIQ4_NL = 20, kIQ3_S = 21, kIQ2_S = 22, kIQ4_XS = 23,
-  kI8 = 24, kI16 = 25, kI32 = 26, kI64 = 27, kF64 = 28, kIQ1_M = 29, kBF16 = 30, kTQ1_0 = 34, kTQ2_0 = 35,
-  kMXFP4 = 39, kNVFP4 = 40,
+  kF32 = 0,
+  kF16 = 1,
+  kQ4_0 = 2,
+  kQ4_1 = 3,
+  kQ5_0 = 6,
+  kQ5_1 = 7,
+  kQ8_0 = 8,
+  kQ2_K = 10,
+  kQ3_K = 11,
+  kQ4_K = 12,
+  kQ5_K = 13,
+  kQ6_K = 14,
+  kIQ2_XXS = 16,
+  kIQ2_XS = 17,
+  kIQ3_XXS = 18,
+  kIQ1_S = 19,
+  kIQ4_NL = 20,
+  kIQ3_S = 21,
+  kIQ2_S = 22,
+  kIQ4_XS = 23,
+  kI8 = 24,
+  kI16 = 25,
+  kI32 = 26,
+  kI64 = 27,
+  kF64 = 28,
+  kIQ1_M = 29,
+  kBF16 = 30,
+  kTQ1_0 = 34,
+  kTQ2_0 = 35,
+  kMXFP4 = 39,
+  kNVFP4 = 40,
   // Not in GGUF (safetensors only).
-  kU8 = 256, kU16 = 257, kU32 = 258, kU64 = 259, kBool = 260, kF8_E4M3 = 261, kF8_E5M2 = 262, kF8_E8M0 = 263,
+  kU8 = 256,
+  kU16 = 257,
+  kU32 = 258,
+  kU64 = 259,
+  kBool = 260,
+  kF8_E4M3 = 261,
+  kF8_E5M2 = 262,
+  kF8_E8M0 = 263,
 };
 
 struct DTypeInfo {

@@ -31,8 +31,8 @@ class MappedFile {
   std::string path_;
 };
 
-// Zeroed anonymous memory aligned to 2 MiB, huge pages where the system grants them. For weights, KV pages, activations.
-// `tail_bytes` past the end are readable (vector kernels may load, never use, them).
+// Zeroed anonymous memory aligned to 2 MiB, huge pages where the system grants them. For weights, KV pages,
+// activations. `tail_bytes` past the end are readable (vector kernels may load, never use, them).
 class AlignedBuffer {
  public:
   static constexpr size_t kTailBytes = 8192;
@@ -46,7 +46,9 @@ class AlignedBuffer {
   std::byte* data() const { return data_; }
   size_t size() const { return size_; }
   template <class T>
-  T* as() const { return reinterpret_cast<T*>(data_); }
+  T* as() const {
+    return reinterpret_cast<T*>(data_);
+  }
 
  private:
   std::byte* data_ = nullptr;

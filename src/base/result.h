@@ -96,10 +96,10 @@ using Status = Result<void>;
   declaration = std::move(name).value()
 
 // KL_RETURN_IF_ERROR(f()); -- the same for a Status.
-#define KL_RETURN_IF_ERROR(expression)                                    \
-  do {                                                                    \
-    auto kl_status = (expression);                                        \
-    if (!kl_status.ok()) return kl_status.error();                        \
+#define KL_RETURN_IF_ERROR(expression)             \
+  do {                                             \
+    auto kl_status = (expression);                 \
+    if (!kl_status.ok()) return kl_status.error(); \
   } while (false)
 
 }  // namespace kinglet

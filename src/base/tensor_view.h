@@ -26,7 +26,9 @@ struct TensorView {
     return n;
   }
   int64_t rows() const { return columns() == 0 ? 0 : elements() / columns(); }
-  const std::byte* row(int64_t r) const { return data.data() + static_cast<uint64_t>(r) * row_bytes(dtype, static_cast<uint64_t>(columns())); }
+  const std::byte* row(int64_t r) const {
+    return data.data() + static_cast<uint64_t>(r) * row_bytes(dtype, static_cast<uint64_t>(columns()));
+  }
 };
 
 }  // namespace kinglet

@@ -23,8 +23,8 @@ class ThreadPool {
   // time. fn must not throw.
   void run(const std::function<void(int)>& fn);
 
-  // Splits [0, items) into chunks taken from a counter and runs body(begin, end) on them. Results must not depend on the
-  // split. `grain` is the smallest chunk worth handing out.
+  // Splits [0, items) into chunks taken from a counter and runs body(begin, end) on them. Results must not depend on
+  // the split. `grain` is the smallest chunk worth handing out.
   void parallel_for(int64_t items, int64_t grain, const std::function<void(int64_t, int64_t)>& body);
 
  private:

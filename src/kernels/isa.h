@@ -1,4 +1,5 @@
-// Instruction-set levels, and the choice of one at start. Every level computes the same bits; they differ in speed only.
+// Instruction-set levels, and the choice of one at start. Every level computes the same bits; they differ in speed
+// only.
 #pragma once
 
 #include <string_view>

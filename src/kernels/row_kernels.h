@@ -31,7 +31,7 @@ struct AttentionTile {
   const int32_t* first = nullptr;
   const int32_t* last = nullptr;
   float soft_cap = 0.0f;     // 0: none
-  bool more = false;  // the next tile follows: its keys may be fetched ahead
+  bool more = false;         // the next tile follows: its keys may be fetched ahead
   float* scratch = nullptr;  // attention_scratch_floats(layout, rows), aligned to 64 bytes
   // Results: maximum of the scores, sum of exp(score - maximum), the same sum weighted by v: `acc`
   // [rows][value_stride].

@@ -25,7 +25,9 @@ inline std::filesystem::path folder() {
 }
 
 // The big models: never committed; fetched by ./test. Does not exist where the test level leaves the model out.
-inline std::filesystem::path model(const std::string& name) { return test::find_model(name); }
+inline std::filesystem::path model(const std::string& name) {
+  return test::find_model(name);
+}
 
 // Tokenizers out of Python packages: tests/golden/text/fetch_tokenizers.py.
 inline std::filesystem::path tokenizer_folder(const std::string& name) {

@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "tests/support/golden.h"
-#include "tests/support/runner.h"
 #include "tests/support/models.h"
+#include "tests/support/runner.h"
 
 namespace kinglet::test {
 namespace {

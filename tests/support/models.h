@@ -14,8 +14,8 @@ inline std::filesystem::path models_folder() {
 }
 
 // The path of NAME.gguf (smollm2, qwen2.5-coder-0.5b, gemma3-270m: scripts/fetch_models.py), empty when it isn't there.
-// The bigger models are left alone where KINGLET_TEST_LEVEL is "default", so that ./test takes the same time whatever was
-// fetched before.
+// The bigger models are left alone where KINGLET_TEST_LEVEL is "default", so that ./test takes the same time whatever
+// was fetched before.
 inline std::string find_model(const std::string& name) {
   const char* level = std::getenv("KINGLET_TEST_LEVEL");
   if (level != nullptr && std::string(level) == "default" && name != "smollm2") return "";
