@@ -27,7 +27,7 @@ struct Compute {
   ThreadPool* pool = nullptr;
 };
 
-// ---- weights ------------------------------------------------------------------------------------------------------
+// ---- weights
 
 // Decodes `values` elements of a stored type to floats (formats/decode.h's decode_row): for types without a packed
 // form.
@@ -61,7 +61,7 @@ Result<PackedMatrix> pack_matrix(const Compute& compute, const TensorView& tenso
 // Bytes that pack_matrix will allocate for a matrix of this type and shape.
 uint64_t packed_matrix_bytes(DType type, int64_t rows, int64_t columns);
 
-// ---- activations and products ---------------------------------------------------------------------------------------
+// ---- activations and products
 
 enum class ComputeMode {
   kInt8,  // quantised weights meet int8 activations: exact integers inside a block, then a fixed sequence of float FMAs
@@ -93,7 +93,7 @@ class Activations {
 // float activations in either mode. docs/NUMERICS.md fixes the arithmetic a format.
 void linear(const Compute& compute, ComputeMode mode, const PackedMatrix& w, Activations& x, float* y, int64_t ldy);
 
-// ---- rows -----------------------------------------------------------------------------------------------------------
+// ---- rows
 
 // y[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i], for each of `rows` rows of `n`. y may be x. (Zhang & Sennrich 2019)
 void rms_norm(const Compute& compute, const float* x, int64_t ldx, const float* weight, float eps, int64_t rows,
@@ -114,7 +114,6 @@ void gated_activation(const Compute& compute, Activation act, float* gate, int64
                       int64_t tokens, int64_t n);
 
 // ---- rotary embeddings
-// ------------------------------------------------------------------------------------------------
 
 // cos and sin of every position's angles, computed once at load with our own functions: [positions][rotated / 2] each.
 struct RopeTable {
@@ -135,7 +134,6 @@ void rope_half_split(const Compute& compute, const RopeTable& table, const int32
                      int64_t tokens, int64_t heads, int64_t head_dim);
 
 // ---- attention over a paged cache
-// ---------------------------------------------------------------------------------------
 
 enum class KvType { kF32, kF16, kQ8_0 };
 
@@ -174,7 +172,6 @@ void attention(const Compute& compute, const KvLayout& layout, const AttentionPa
                std::span<const SequenceSlice> slices, const float* q, int64_t ldq, float* out, int64_t ldo);
 
 // ---- logits
-// -------------------------------------------------------------------------------------------------------------
 
 // max and log(sum(exp(x - max))) + max of a row, in the fixed order of 16 lanes.
 float log_sum_exp(const Compute& compute, const float* x, int64_t n);
