@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <clocale>
 #include <csignal>
+#include <cstdlib>
 
 #include "base/log.h"
 #include "cli/command.h"
@@ -35,6 +36,13 @@ void add_commands(CLI::App& app, Invocation& invocation) {
 int report(const Error& error) {
   fmt::print(stderr, "{}error:{} {}\n", style_code(Style::kRed, true), style_code(Style::kPlain, true), error.message);
   return exit_code_of(error);
+}
+
+int report_usage(const CLI::App& app, const CLI::ParseError& error) {
+  report({ErrorCode::kInvalid, error.what()});
+  const auto chosen = app.get_subcommands();
+  fmt::print(stderr, "see `kinglet {}--help`\n", chosen.empty() ? "" : chosen.front()->get_name() + " ");
+  return kExitUsage;
 }
 
 }  // namespace
@@ -74,17 +82,17 @@ int run_command_line(int argc, char** argv) {
   Invocation invocation;
   app.add_flag("-v,--verbose", invocation.verbose, "Log what is going on to standard error");
   app.add_flag("-q,--quiet", invocation.quiet, "No bars and no notes");
-  const std::string folder = config_folder();
-  app.set_config("--config", folder.empty() ? "" : folder + "/config.toml", "Configuration file (TOML)")
-      ->envname("KINGLET_CONFIG");
+  const char* named = std::getenv("KINGLET_CONFIG");
+  const std::string folder = config_folder(), file = named ? named : folder.empty() ? "" : folder + "/config.toml";
+  app.set_config("--config", file, "Configuration file (or KINGLET_CONFIG)", named != nullptr);
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.fallthrough();
   add_commands(app, invocation);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? kExitOk : kExitUsage;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    return report_usage(app, error);
   }
   if (invocation.verbose) set_log_level(LogLevel::kInfo);
   set_quiet(invocation.quiet);

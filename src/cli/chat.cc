@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -89,7 +90,10 @@ class LineReader {
   std::optional<std::string> read_line(const char* prompt) {
     for (;;) {
       clear_interrupt();
-      char* raw = readline(prompt);
+      char* raw = [prompt] {
+        const CancelOnInterrupt wake(true);
+        return readline(prompt);
+      }();
       if (raw) {
         std::string line(raw);
         std::free(raw);
@@ -108,6 +112,20 @@ class LineReader {
   }
   std::string history_path_;
 };
+
+template <class T>
+bool parse_number(const std::string& text, T& value) {
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return code == std::errc() && end == text.data() + text.size();
+}
+
+float* float_field(SamplingParams& params, const std::string& name) {
+  return name == "temp"             ? &params.temperature
+         : name == "top_p"          ? &params.top_p
+         : name == "min_p"          ? &params.min_p
+         : name == "repeat_penalty" ? &params.repetition_penalty
+                                    : nullptr;
+}
 
 class Chat {
  public:
@@ -203,37 +221,31 @@ class Chat {
     const size_t space = rest.find(' ');
     const std::string name = rest.substr(0, space), value = space == std::string::npos ? "" : rest.substr(space + 1);
     SamplingParams changed = options_.sampling;
-    try {
-      if (name == "think") {
-        if (value != "on" && value != "off") throw std::invalid_argument(value);
-        conversation_.think = value == "on";
-      } else if (name == "max_tokens")
-        options_.max_tokens = std::stoll(value);
-      else if (name == "temp")
-        changed.temperature = std::stof(value);
-      else if (name == "top_k")
-        changed.top_k = std::stoll(value);
-      else if (name == "top_p")
-        changed.top_p = std::stof(value);
-      else if (name == "min_p")
-        changed.min_p = std::stof(value);
-      else if (name == "repeat_penalty")
-        changed.repetition_penalty = std::stof(value);
-      else if (name == "seed")
-        changed.seed = std::stoull(value);
-      else {
-        write_out(fmt::format("\"{}\" cannot be set; /help lists what can\n", name));
-        return;
-      }
-    } catch (const std::exception&) {
-      write_out(fmt::format("{}: \"{}\" is no value for it\n", name, value));
-      return;
+    uint64_t seed = 0;
+    int64_t max_tokens = 0;
+    bool known = true, fine = false;
+    if (name == "think") {
+      fine = value == "on" || value == "off";
+      if (fine) conversation_.think = value == "on";
+    } else if (name == "max_tokens") {
+      fine = parse_number(value, max_tokens) && max_tokens > 0;
+      if (fine) options_.max_tokens = max_tokens;
+    } else if (name == "seed") {
+      fine = parse_number(value, seed);
+      if (fine) changed.seed = seed;
+    } else if (name == "top_k") {
+      fine = parse_number(value, changed.top_k);
+    } else if (float* field = float_field(changed, name)) {
+      fine = parse_number(value, *field);
+    } else {
+      known = false;
     }
+    if (!known) return void(write_out(fmt::format("\"{}\" cannot be set; /help lists what can\n", name)));
+    if (!fine) return void(write_out(fmt::format("{}: \"{}\" is no value for it\n", name, value)));
     const Status valid = validate(changed, engine_.vocabulary());
-    if (valid.ok())
-      options_.sampling = changed;
-    else
-      write_out(valid.error().message + "\n");
+    if (!valid.ok()) return void(write_out(valid.error().message + "\n"));
+    options_.sampling = changed;
+    write_out(fmt::format("{} is {} from now on\n", name, value));
   }
 
   void save(const std::string& path) {

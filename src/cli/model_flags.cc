@@ -4,11 +4,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <thread>
 
 #include "base/log.h"
 #include "cli/preset.h"
@@ -20,26 +18,11 @@ namespace {
 
 constexpr size_t kMaxText = size_t{64} << 20;
 
-// Turns Ctrl-C into pull's cancel flag while it lives.
-class CancelOnInterrupt {
- public:
-  CancelOnInterrupt()
-      : watcher_([this] {
-          while (!done_) {
-            if (interrupted() || terminated()) flag_ = true;
-            std::this_thread::sleep_for(std::chrono::milliseconds(20));
-          }
-        }) {}
-  ~CancelOnInterrupt() {
-    done_ = true;
-    watcher_.join();
-  }
-  const std::atomic<bool>* flag() const { return &flag_; }
-
- private:
-  std::atomic<bool> flag_{false}, done_{false};
-  std::thread watcher_;
-};
+// What a load that Ctrl-C interrupted comes to.
+Status check_interrupt() {
+  if (interrupted() || terminated()) return Error{ErrorCode::kCancelled, "interrupted"};
+  return {};
+}
 
 void report_notes(const Model& model) {
   for (const std::string& text : model.notes()) note(text);
@@ -144,6 +127,7 @@ Result<std::unique_ptr<Engine>> start_engine(std::shared_ptr<const Checkpoint> c
   options.progress = [&bar](const char* stage, double fraction) { bar.update(fraction, stage); };
   KL_TRY(std::unique_ptr<Engine> engine, load_engine(std::move(checkpoint), options));
   bar.clear();
+  KL_RETURN_IF_ERROR(check_interrupt());
   if (const Model* model = engine->model()) {
     report_notes(*model);
     log_info(fmt::format("instruction set {}, compute {}, KV {}, {} threads, context {} ({})", isa_name(model->isa()),
@@ -158,11 +142,13 @@ Result<std::unique_ptr<StepModel>> start_step_model(std::shared_ptr<const Checkp
   ProgressBar bar("loading");
   options.progress = [&bar](double fraction) { bar.update(fraction, "weights"); };
   KL_TRY(std::unique_ptr<StepModel> model, load_step_model(std::move(checkpoint), options, context_needed));
+  KL_RETURN_IF_ERROR(check_interrupt());
   if (model->model()) report_notes(*model->model());
   return model;
 }
 
 Result<std::string> read_standard_input() {
+  const CancelOnInterrupt wake(true);
   std::string text;
   char buffer[65536];
   for (;;) {

@@ -45,9 +45,9 @@ Result<int> list_models(bool as_json) {
     nlohmann::json all = nlohmann::json::array();
     for (const StoredModel& model : listing.models) all.push_back(facts_of(model));
     out = all.dump() + "\n";
-  } else if (listing.models.empty()) {
+  } else if (listing.models.empty() && listing.broken.empty()) {
     note("the store " + store.root() + " holds no models; `kinglet pull smollm2` fetches a small one");
-  } else {
+  } else if (!listing.models.empty()) {
     out = fmt::format("{:<36} {:>9}  {:<16} {}\n", "NAME", "SIZE", "PULLED", "SOURCE");
     for (const StoredModel& model : listing.models)
       out += fmt::format("{:<36} {:>9}  {:%Y-%m-%d %H:%M} {}\n", model.name, human_bytes(model.total_bytes()),
@@ -74,9 +74,11 @@ Result<int> verify_models(std::vector<std::string> names) {
   for (const std::string& name : names) {
     KL_TRY(const StoredModel model, store.find(name));
     ProgressBar bar("verifying " + name);
-    KL_RETURN_IF_ERROR(store.verify(model, [&bar](uint64_t done, uint64_t total) {
+    const CancelOnInterrupt cancel;
+    const auto progress = [&bar](uint64_t done, uint64_t total) {
       bar.update(static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(total, 1)));
-    }));
+    };
+    KL_RETURN_IF_ERROR(store.verify(model, progress, cancel.flag()));
     bar.clear();
     if (!write_out(fmt::format("{}: all {} files as pulled\n", name, model.files.size()))) return kExitBrokenPipe;
   }

@@ -40,6 +40,7 @@ Result<int> measure(const PerplexityFlags& flags) {
   if (tokenizer->adds_bos() && tokenizer->special().bos) options.bos = *tokenizer->special().bos;
   options.progress = [&bar](int64_t scored, int64_t total) {
     bar.update(static_cast<double>(scored) / static_cast<double>(total));
+    return !interrupted() && !terminated();
   };
   KL_TRY(const PerplexityResult r, perplexity(*model, tokens, options));
   bar.clear();

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -13,7 +14,7 @@
 #include "cli/preset.h"
 #include "cli/sampling_flags.h"
 #include "cli/terminal.h"
-#include "hub/model_reference.h"
+#include "hub/short_names.h"
 
 namespace kinglet::cli {
 namespace {
@@ -31,15 +32,17 @@ struct RunFlags {
   bool hide_thinking = false, stats = false, json = false;
 };
 
-// A single word is a model when it can be resolved as one, else it is a prompt for the default model.
+// A single argument is a model if it could be the name of one, and not a prompt for the default model: who mistypes a
+// name is to hear of it.
 bool names_a_model(const std::string& word) {
-  if (word.empty() || word.find_first_of(" \t\n") != std::string::npos) return false;
-  if (find_preset(word)) return true;
-  const auto store = Store::open_default();
-  return store.ok() && resolve_model(word, *store).ok();
+  std::error_code ignored;
+  return !word.empty() &&
+         (word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/@-") ==
+              std::string::npos ||
+          std::filesystem::exists(word, ignored));
 }
 
-Result<std::string> take_words(RunFlags& flags) {
+std::string take_words(RunFlags& flags) {
   std::string prompt;
   if (!flags.model.model.empty()) {
     for (const std::string& word : flags.words) prompt += (prompt.empty() ? "" : " ") + word;
@@ -109,18 +112,31 @@ Result<int> finish(const Answer& answer, const RunFlags& flags) {
   return kExitOk;
 }
 
-Result<int> run(RunFlags flags) {
-  KL_TRY(std::string prompt, take_words(flags));
-  apply_preset(flags);
-  const bool piped = !stdin_is_terminal();
-  if (prompt.empty() && piped) {
+// The prompt of the flags or of standard input; empty when the user is to talk.
+Result<std::string> find_prompt(RunFlags& flags) {
+  std::string prompt = take_words(flags);
+  const bool given = !flags.words.empty() && (flags.words.size() == 2 || flags.words[0] != flags.model.model);
+  if (!given && stdin_is_terminal()) return prompt;
+  if (!given) {
     KL_TRY(prompt, read_standard_input());
-    if (prompt.find_first_not_of(" \t\r\n") == std::string::npos)
-      return Error{ErrorCode::kInvalid, "the prompt is empty: give one as an argument or on standard input"};
-  } else if (prompt.empty() && !flags.words.empty() && flags.words.back().empty()) {
-    return Error{ErrorCode::kInvalid, "the prompt is empty: give one as an argument or on standard input"};
   }
-  KL_TRY(const auto checkpoint, open_model(flags.model.model));
+  if (prompt.find_first_not_of(" \t\r\n") == std::string::npos)
+    return Error{ErrorCode::kInvalid, "the prompt is empty: give one as an argument or on standard input"};
+  return prompt;
+}
+
+Result<std::shared_ptr<const Checkpoint>> open_named(const RunFlags& flags) {
+  Result<std::shared_ptr<const Checkpoint>> opened = open_model(flags.model.model);
+  const bool single = flags.words.size() == 1 && flags.words[0] == flags.model.model;
+  if (opened.ok() || opened.error().code != ErrorCode::kNotFound || !single) return opened;
+  return Error{ErrorCode::kNotFound, fmt::format("{}\nFor a prompt of one word: kinglet run {} {}",
+                                                 opened.error().message, kDefaultModel, flags.words[0])};
+}
+
+Result<int> run(RunFlags flags) {
+  KL_TRY(const std::string prompt, find_prompt(flags));
+  apply_preset(flags);
+  KL_TRY(const auto checkpoint, open_named(flags));
   KL_TRY(const auto engine, start_engine(checkpoint, flags.model));
   KL_TRY(const AnswerOptions options, answer_options(flags, *checkpoint, *engine));
   KL_TRY(Conversation conversation, Conversation::create(*checkpoint, engine->tokenizer()));

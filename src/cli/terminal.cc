@@ -1,6 +1,7 @@
 #include "cli/terminal.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -17,11 +18,15 @@
 namespace kinglet::cli {
 namespace {
 
-std::atomic<bool> g_interrupted{false}, g_terminated{false}, g_quiet{false};
+std::atomic<int> g_interrupts{0}, g_terminations{0};
+std::atomic<bool> g_quiet{false};
+constexpr int kPatience = 3;
 
 void on_signal(int signal) {
-  if (signal == SIGINT) g_interrupted.store(true, std::memory_order_relaxed);
-  if (signal == SIGTERM) g_terminated.store(true, std::memory_order_relaxed);
+  std::atomic<int>& count = signal == SIGINT ? g_interrupts : g_terminations;
+  if (count.fetch_add(1, std::memory_order_relaxed) + 1 < kPatience) return;
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
 }
 
 bool colours_wanted() {
@@ -94,15 +99,33 @@ void catch_interrupts() {
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, nullptr);  // no SA_RESTART: a blocked read returns
   sigaction(SIGTERM, &action, nullptr);
+  action.sa_handler = [](int) {};
+  sigaction(SIGUSR1, &action, nullptr);  // only interrupts reads: CancelOnInterrupt
 }
 bool interrupted() {
-  return g_interrupted.load(std::memory_order_relaxed);
+  return g_interrupts.load(std::memory_order_relaxed) > 0;
 }
 bool terminated() {
-  return g_terminated.load(std::memory_order_relaxed);
+  return g_terminations.load(std::memory_order_relaxed) > 0;
 }
 void clear_interrupt() {
-  g_interrupted.store(false, std::memory_order_relaxed);
+  g_interrupts.store(0, std::memory_order_relaxed);
+}
+
+CancelOnInterrupt::CancelOnInterrupt(bool wake_reads) {
+  watcher_ = std::thread([this, wake_reads, thread = pthread_self()] {
+    while (!done_) {
+      if (interrupted() || terminated()) {
+        flag_ = true;
+        if (wake_reads) pthread_kill(thread, SIGUSR1);
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  });
+}
+CancelOnInterrupt::~CancelOnInterrupt() {
+  done_ = true;
+  watcher_.join();
 }
 
 ProgressBar::ProgressBar(std::string label) : label_(std::move(label)), start_(std::chrono::steady_clock::now()) {}

@@ -1,10 +1,12 @@
 // The terminal, or the lack of one: colours, width, progress bars, interrupts, output that notices a closed pipe.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "base/result.h"
 
@@ -25,15 +27,29 @@ void note(const std::string& text);
 void set_quiet(bool quiet);
 bool is_quiet();
 
-// Ctrl-C and SIGTERM set flags instead of ending the process, from the first call on.
+// Ctrl-C and SIGTERM set flags instead of ending the process, from the first call on. A third one that nobody has
+// cleared ends it all the same.
 void catch_interrupts();
 bool interrupted();  // Ctrl-C since the last clear_interrupt()
 bool terminated();   // SIGTERM
 void clear_interrupt();
 
+// A flag that Ctrl-C and SIGTERM set while this lives, for work that asks a flag.
+class CancelOnInterrupt {
+ public:
+  // With `wake_reads`, blocking reads of the thread that creates this end with EINTR, even where the signal came after
+  // the thread last asked and before it began to read.
+  explicit CancelOnInterrupt(bool wake_reads = false);
+  ~CancelOnInterrupt();
+  const std::atomic<bool>* flag() const { return &flag_; }
+
+ private:
+  std::atomic<bool> flag_{false}, done_{false};
+  std::thread watcher_;
+};
+
 // A bar on standard error, drawn only on a terminal, at most ten times a second, first after 300 ms. Otherwise, and
-// under
-// --quiet, silent.
+// under --quiet, silent.
 class ProgressBar {
  public:
   explicit ProgressBar(std::string label);

@@ -88,7 +88,7 @@ Result<PerplexityResult> perplexity(StepModel& model, std::span<const int32_t> t
       ++windows;
     }
     scored = end;
-    if (options.progress) options.progress(scored, total);
+    if (options.progress && !options.progress(scored, total)) return Error{ErrorCode::kCancelled, "interrupted"};
   }
   if (tally.count == 0) return invalid("no token of the text has another one before it in its window");
   if (!std::isfinite(tally.sum)) return invalid("the model's logits are not finite: its weights are damaged");

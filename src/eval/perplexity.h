@@ -14,7 +14,8 @@ struct PerplexityOptions {
   int64_t context = 512;  // tokens of a window
   int64_t stride = 0;     // from one window to the next; 0: context (windows don't overlap)
   int32_t bos = -1;       // put in front of every window where >= 0 (it takes the window's first place)
-  std::function<void(int64_t scored, int64_t total)> progress;  // after each window; may be empty
+  // After each window; false ends with kCancelled. May be empty.
+  std::function<bool(int64_t scored, int64_t total)> progress;
 };
 
 struct PerplexityResult {

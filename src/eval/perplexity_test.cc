@@ -77,9 +77,12 @@ TEST(Perplexity, ReportsProgressAndErrors) {
   options.progress = [&](int64_t scored, int64_t total) {
     EXPECT_EQ(total, 40);
     seen.push_back(scored);
+    return true;
   };
   ASSERT_TRUE(perplexity(model, some_tokens(40), options).ok());
   EXPECT_EQ(seen, (std::vector<int64_t>{16, 32, 40}));
+  options.progress = [](int64_t, int64_t) { return false; };
+  EXPECT_EQ(perplexity(model, some_tokens(40), options).error().code, ErrorCode::kCancelled);
 
   EXPECT_FALSE(perplexity(model, some_tokens(1), options).ok());
   options.context = 65;
