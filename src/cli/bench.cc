@@ -62,8 +62,8 @@ Result<int> bench_model(const BenchFlags& flags) {
   ordered_json all = ordered_json::array();
   if (table) {
     const std::string head = fmt::format(
-        "{} | {} threads | {} | compute {} | KV {} | {} of weights read a token\n{:>8} {:>8} {:>6} {:>14} {:>24}\n",
-        flags.model.model, facts.threads(), isa_name(facts.isa()), flags.model.compute, flags.model.kv,
+        "{}\n{}, {} threads, compute {}, KV {}, {} of weights read a token\n{:>8} {:>7} {:>5} {:>10} {:>22}\n",
+        flags.model.model, isa_name(facts.isa()), facts.threads(), flags.model.compute, flags.model.kv,
         human_bytes(facts.weight_bytes_per_token()), "test", "depth", "batch", "tokens/s", "min .. max");
     if (!write_out(head)) return kExitBrokenPipe;
   }
@@ -75,7 +75,7 @@ Result<int> bench_model(const BenchFlags& flags) {
     bar.clear();
     if (!table) {
       all.push_back(result_json(flags, facts, r));
-    } else if (!write_out(fmt::format("{:>8} {:>8} {:>6} {:>14.2f} {:>24}\n", r.test.name(), r.test.depth, r.test.batch,
+    } else if (!write_out(fmt::format("{:>8} {:>7} {:>5} {:>10.2f} {:>22}\n", r.test.name(), r.test.depth, r.test.batch,
                                       r.median, fmt::format("{:.2f} .. {:.2f}", r.min, r.max)))) {
       return kExitBrokenPipe;
     }

@@ -22,13 +22,15 @@ namespace {
 constexpr const char* kHelp =
     "/help                this text\n"
     "/system [TEXT]       show or change the system prompt\n"
-    "/set NAME VALUE      temp, top_k, top_p, min_p, repeat_penalty, seed, max_tokens, think (on, off)\n"
+    "/set NAME VALUE      temp, top_k, top_p, min_p, repeat_penalty, seed,\n"
+    "                     max_tokens, think (on, off)\n"
     "/save FILE           write the conversation as JSON\n"
     "/load FILE           read one back\n"
     "/clear               forget the conversation, keep the system prompt\n"
     "/stats               speeds after each answer, on or off\n"
     "/bye                 leave (Ctrl-D too)\n"
-    "A line that ends in \\ goes on in the next one; \"\"\" starts and ends a text of many lines.\n"
+    "A line that ends in \\ goes on in the next one; \"\"\" starts and ends a text of\n"
+    "many lines.\n"
     "Ctrl-C stops an answer, not the program.\n";
 
 constexpr const char* kCommands[] = {"/help", "/system", "/set", "/save", "/load", "/clear", "/stats", "/bye"};

@@ -1,4 +1,5 @@
-"""Talking to the default model through a pseudo terminal: line editing, commands, Ctrl-C and Ctrl-D, a dead terminal."""
+"""Talking to the default model (build/dev/kinglet) through a pseudo terminal: line editing, commands, Ctrl-C and
+Ctrl-D, a dead terminal."""
 import fcntl
 import json
 import os

@@ -1,4 +1,5 @@
-"""Every command from the outside, without a terminal: outputs, exit codes, what the README and --help promise."""
+"""Every command of build/dev/kinglet from the outside, without a terminal: outputs, exit codes, what the
+README and --help promise."""
 import json
 import os
 import pathlib
@@ -418,6 +419,16 @@ class RealModel(CliCase):
                 process.send_signal(number)
                 process.communicate(timeout=30)
                 self.assertEqual(process.returncode, code)
+
+    def test_control_c_ends_a_measurement(self):
+        text = self.file("long.txt", "The sun rises in the east and sets in the west. " * 20000)
+        with subprocess.Popen([PROGRAM, "perplexity", REAL_MODEL, text], env=self.environment, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            time.sleep(3)
+            self.assertIsNone(process.poll())
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=60)
+            self.assertEqual((process.returncode, told), (130, b"error: interrupted\n"))
 
     def test_no_colour_even_where_forced(self):
         self.kinglet("run", REAL_MODEL, "hi", "-n", 2, env={"CLICOLOR_FORCE": "1"})
