@@ -3,11 +3,15 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <clocale>
 #include <csignal>
 #include <cstdlib>
+#include <span>
+#include <vector>
 
 #include "base/log.h"
+#include "base/near_match.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
 #include "cli/preset.h"
@@ -38,8 +42,18 @@ int report(const Error& error) {
   return exit_code_of(error);
 }
 
-int report_usage(const CLI::App& app, const CLI::ParseError& error) {
-  report({ErrorCode::kInvalid, error.what()});
+// What is wrong with the arguments. CLI11 reports an unknown command only as a missing one.
+std::string usage_problem(const CLI::App& app, const CLI::ParseError& error, std::span<char* const> arguments) {
+  const auto word = std::find_if(arguments.begin(), arguments.end(), [](const char* a) { return *a != '-'; });
+  if (!app.get_subcommands().empty() || word == arguments.end()) return error.what();
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+  const std::vector<std::string_view> views(names.begin(), names.end());
+  return fmt::format("\"{}\" is no command; the nearest are {}", *word, nearest_names(*word, views, 3));
+}
+
+int report_usage(const CLI::App& app, const CLI::ParseError& error, std::span<char* const> arguments) {
+  report({ErrorCode::kInvalid, usage_problem(app, error, arguments)});
   const auto chosen = app.get_subcommands();
   fmt::print(stderr, "see `kinglet {}--help`\n", chosen.empty() ? "" : chosen.front()->get_name() + " ");
   return kExitUsage;
@@ -92,7 +106,7 @@ int run_command_line(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    return report_usage(app, error);
+    return report_usage(app, error, std::span(argv, static_cast<size_t>(argc)).subspan(1));
   }
   if (invocation.verbose) set_log_level(LogLevel::kInfo);
   set_quiet(invocation.quiet);

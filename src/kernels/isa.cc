@@ -18,10 +18,14 @@ namespace level_portable {
 extern const KernelTable kTable;
 }
 #if defined(__x86_64__)
-namespace level_avx {
+namespace level_avx2 {
 extern const KernelTable kTable;
 }
-namespace level_avx2 {
+namespace level_avx512vnni {
+extern const KernelTable kTable;
+}
+#ifndef KINGLET_FEWER_LEVELS
+namespace level_avx {
 extern const KernelTable kTable;
 }
 namespace level_avxvnni {
@@ -30,9 +34,7 @@ extern const KernelTable kTable;
 namespace level_avx512 {
 extern const KernelTable kTable;
 }
-namespace level_avx512vnni {
-extern const KernelTable kTable;
-}
+#endif
 #elif defined(__aarch64__)
 namespace level_neon {
 extern const KernelTable kTable;
@@ -62,9 +64,11 @@ bool has_avx() {
 bool has_avx2() {
   return has_avx() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }
+#ifndef KINGLET_FEWER_LEVELS
 bool has_avx_vnni() {
   return has_avx2() && __builtin_cpu_supports("avxvnni");
 }
+#endif
 bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
@@ -75,10 +79,14 @@ bool has_avx512_vnni() {
 
 constexpr std::array kLevels = {
     Level{IsaLevel::kPortable, &level_portable::kTable, always},
+#ifdef KINGLET_FEWER_LEVELS
+    Level{IsaLevel::kAvx2, &level_avx2::kTable, has_avx2},
+#else
     Level{IsaLevel::kAvx, &level_avx::kTable, has_avx},
     Level{IsaLevel::kAvx2, &level_avx2::kTable, has_avx2},
     Level{IsaLevel::kAvxVnni, &level_avxvnni::kTable, has_avx_vnni},
     Level{IsaLevel::kAvx512, &level_avx512::kTable, has_avx512},
+#endif
     Level{IsaLevel::kAvx512Vnni, &level_avx512vnni::kTable, has_avx512_vnni},
 };
 #elif defined(__aarch64__)

@@ -58,6 +58,9 @@ class Help(CliCase):
                 message = self.error(USAGE, *arguments)
                 self.assertIn("--help", message)
 
+    def test_a_mistyped_command_suggests(self):
+        self.assertIn('"inspct" is no command; the nearest are inspect', self.error(USAGE, "inspct", "model.gguf"))
+
 
 class Version(CliCase):
     def test_text_and_json(self):

@@ -1,7 +1,7 @@
 // The kernels built for: x86-64 with AVX-512 F, BW, DQ and VL.
 #include "kernels/simd/level_prelude.h"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(KINGLET_FEWER_LEVELS)
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), \

@@ -1,7 +1,7 @@
 // The kernels built for: x86-64 with AVX2, FMA, F16C and AVX-VNNI.
 #include "kernels/simd/level_prelude.h"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(KINGLET_FEWER_LEVELS)
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avxvnni"))), apply_to = function)

@@ -1,0 +1,59 @@
+// What the packed kernels take a stored weight to be: in f32 mode a product with a unit vector gives back each weight,
+// and it must be the value that formats/decode.h decodes (which equals gguf-py's), for every type and instruction set.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "formats/decode.h"
+#include "kernels/ops.h"
+
+namespace kinglet::test {
+namespace {
+
+constexpr DType kPackedTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16,  DType::kQ4_0, DType::kQ4_1,
+                                  DType::kQ5_0, DType::kQ5_1, DType::kQ8_0,  DType::kQ4_K, DType::kQ5_K,
+                                  DType::kQ6_K, DType::kQ2_K, DType::kIQ4_XS};
+constexpr int64_t kRows = 21, kColumns = 512;
+
+// Random bytes whose half and single floats are finite: those with all exponent bits set lose one.
+std::vector<std::byte> random_blocks(DType type, size_t bytes, uint64_t seed) {
+  std::mt19937_64 draw(seed);
+  std::vector<std::byte> blocks(bytes);
+  for (std::byte& b : blocks) b = static_cast<std::byte>(draw());
+  const size_t step = type == DType::kF32 ? 4 : 2;
+  for (size_t i = step - 1; i < bytes; i += step) blocks[i] &= std::byte{0xB7};
+  return blocks;
+}
+
+TEST(Widening, PackedWeightsAreTheDecodedOnes) {
+  ThreadPool pool(2);
+  for (const IsaLevel level : available_isa_levels()) {
+    const Compute compute = {&kernel_table(level), &pool};
+    for (const DType type : kPackedTypes) {
+      SCOPED_TRACE(std::string(isa_name(level)) + " " + std::string(dtype_info(type).name));
+      const std::vector<std::byte> blocks =
+          random_blocks(type, static_cast<size_t>(kRows) * row_bytes(type, kColumns), 11);
+      const TensorView tensor = {"w", type, {kRows, kColumns}, blocks};
+      std::vector<float> expected(static_cast<size_t>(kRows * kColumns));
+      decode_tensor(tensor, expected);
+      const auto packed = pack_matrix(compute, tensor, decode_row);
+      ASSERT_TRUE(packed.ok());
+      std::vector<float> units(static_cast<size_t>(kColumns * kColumns)), y(static_cast<size_t>(kColumns * kRows));
+      for (int64_t k = 0; k < kColumns; k++) units[static_cast<size_t>(k * kColumns + k)] = 1.0f;
+      Activations x;
+      x.set(units.data(), kColumns, kColumns, kColumns);
+      linear(compute, ComputeMode::kF32, *packed, x, y.data(), kRows);
+      for (int64_t r = 0; r < kRows; r++)
+        for (int64_t k = 0; k < kColumns; k++) {
+          const float found = y[static_cast<size_t>(k * kRows + r)],
+                      wanted = expected[static_cast<size_t>(r * kColumns + k)];
+          if (!std::isfinite(wanted)) continue;  // 0 * infinity in the same row is NaN, rightly
+          ASSERT_EQ(found, wanted) << "row " << r << ", column " << k;
+        }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace kinglet::test
