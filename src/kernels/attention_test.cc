@@ -166,6 +166,7 @@ TEST(Attention, BitsDoNotDependOnChunksBatchesPagesOrThreads) {
   for (int round = 0; round < 9; ++round) {
     Sequences s = random_case(random, static_cast<KvType>(round % 3), 700);
     s.lengths.resize(1);
+    for (auto* values : {&s.k, &s.v, &s.q}) values->resize(1);
     ThreadPool one(1), three(3);
     Cache cache(s.layout, 1, s.longest());
     const Outputs expected = run({fast.kernels, &one}, s, cache, [](size_t) { return 100000; });
