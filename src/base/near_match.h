@@ -7,7 +7,8 @@
 
 namespace kinglet {
 
-// Edit distance (insertions, deletions, substitutions), ASCII case ignored.
+// Insertions, deletions, substitutions and swaps of neighbours that turn one into the other (optimal string alignment);
+// ASCII case ignored.
 size_t edit_distance(std::string_view a, std::string_view b);
 
 // `names` joined by ", ", nearest to `wanted` first (ties in the given order), at most `most` of them.

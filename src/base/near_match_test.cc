@@ -9,6 +9,7 @@ TEST(NearMatch, EditDistanceIgnoresCase) {
   EXPECT_EQ(edit_distance("", "abc"), 3u);
   EXPECT_EQ(edit_distance("Qwen3", "qwen2"), 1u);
   EXPECT_EQ(edit_distance("kitten", "sitting"), 3u);
+  EXPECT_EQ(edit_distance("lsit", "list"), 1u);
 }
 
 TEST(NearMatch, NearestFirstAndBounded) {

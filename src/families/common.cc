@@ -170,4 +170,12 @@ Result<ModelSpec> baseline_from_config(const Checkpoint& checkpoint, const std::
   return spec;
 }
 
+void use_windows_past_the_first_layers(FieldReader& r, ModelSpec& spec) {
+  if (!r.boolean_or("use_sliding_window", false)) return;
+  const int64_t window = r.integer_or("sliding_window", 0, kMaxContext, 0);
+  const int64_t full_layers = r.integer_or("max_window_layers", 0, kMaxLayers, 28);
+  for (size_t i = static_cast<size_t>(full_layers); i < spec.layers.size(); i++)
+    spec.layers[i].attention.window = window;
+}
+
 }  // namespace kinglet

@@ -27,6 +27,10 @@ Result<ModelSpec> baseline_from_config(const Checkpoint& checkpoint, const std::
 RopeSpec rope_from_config(FieldReader& reader, std::string_view kind, int64_t rotated, int64_t context,
                           double default_theta);
 
+// Qwen's way of saying which layers have a sliding window: `use_sliding_window`, `sliding_window`, and
+// `max_window_layers` of the first layers that see everything all the same.
+void use_windows_past_the_first_layers(FieldReader& reader, ModelSpec& spec);
+
 // Joins tables of rules.
 template <size_t... N>
 constexpr auto join_rules(const std::array<TensorRule, N>&... tables) {

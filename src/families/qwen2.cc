@@ -19,12 +19,7 @@ Result<ModelSpec> from_config(const Checkpoint& checkpoint) {
   KL_TRY(ModelSpec spec, baseline_from_config(checkpoint));
   FieldReader r(checkpoint.metadata, "");
   spec.tied_embeddings = r.boolean_or("tie_word_embeddings", false);
-  if (r.boolean_or("use_sliding_window", false)) {
-    const int64_t window = r.integer_or("sliding_window", 0, kMaxContext, 0);
-    const int64_t full_layers = r.integer_or("max_window_layers", 0, kMaxLayers, 28);
-    for (size_t i = static_cast<size_t>(full_layers); i < spec.layers.size(); i++)
-      spec.layers[i].attention.window = window;
-  }
+  use_windows_past_the_first_layers(r, spec);
   KL_RETURN_IF_ERROR(r.status());
   return spec;
 }

@@ -4,8 +4,8 @@
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
-#include <numeric>
 
+#include "base/near_match.h"
 #include "hub/files.h"
 #include "hub/selection.h"
 
@@ -156,23 +156,6 @@ Result<ModelReference> path_reference(std::string_view text) {
   reference.name = std::string(text);
   KL_TRY(reference.path, resolve_model_path(text));
   return reference;
-}
-
-// Damerau-Levenshtein distance (optimal string alignment).
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> before(b.size() + 1), previous(b.size() + 1), current(b.size() + 1);
-  std::iota(previous.begin(), previous.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    current[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      current[j] = std::min({previous[j] + 1, current[j - 1] + 1, previous[j - 1] + (a[i - 1] == b[j - 1] ? 0u : 1u)});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-        current[j] = std::min(current[j], before[j - 2] + 1);
-    }
-    before.swap(previous);
-    previous.swap(current);
-  }
-  return previous[b.size()];
 }
 
 Result<std::string> resolve_folder(const std::string& folder) {
