@@ -24,7 +24,7 @@ gtest() {
   local preset=$1 folder=$2 where program
   local runner=()
   shift 2
-  [ "$preset" != aarch64 ] || runner=(qemu-aarch64 -L /usr/aarch64-linux-gnu)
+  [ "$preset" != aarch64 ] || runner=(qemu-aarch64 -L /usr/aarch64-linux-gnu -E "LD_LIBRARY_PATH=$root/build/aarch64-sysroot/usr/lib/aarch64-linux-gnu")
   build_preset "$preset" "${folder}_test"
   for where in src tests; do
     program=$root/build/$preset/$where/$folder/${folder}_test

@@ -20,7 +20,8 @@ define_parts() {
   local all bits compute
   all=$(program_folders | paste -sd,)
   bits=$(program_folders | only kernels nn engine oracle bits)  # where bits of logits are made or compared
-  compute=$(program_folders | only base kernels formats families nn cache oracle bits)  # what the aarch64 preset builds
+  # What the aarch64 preset builds; the oracles are left to x86, since the hashes of `bits` say the rest.
+  compute=$(program_folders | only base kernels formats families nn cache bits)
 
   part default includes "include table, banned words, lengths" scripts/check_includes.py
   part default build "every program compiles: g++ 12" build_preset dev -k 0
@@ -115,5 +116,6 @@ test_fuzzers() {  # SECONDS
 
 test_aarch64() {  # FOLDERS
   scripts/aarch64_sysroot.sh || return
-  gtests aarch64 "$1" "${quick[@]}"
+  # Random batches take too long under an emulator; the table of hashes and the kernels' own tests don't.
+  gtests aarch64 "$1" "${quick[@]}" 'GTEST_FILTER=-*RealModel*:Invariance.*'
 }
