@@ -106,8 +106,11 @@ Result<std::string> locate_model(const std::string& model) {
   options.cancel = cancel.flag();
   options.progress = [&bar](const PullProgress& p) {
     const double share = p.total ? static_cast<double>(p.done) / static_cast<double>(p.total) : 0.0;
-    bar.update(share, fmt::format("{} of {}  {}/s", human_bytes(p.done), human_bytes(p.total),
-                                  human_bytes(static_cast<uint64_t>(p.bytes_per_second))));
+    std::string detail = fmt::format("{} of {}", human_bytes(p.done), human_bytes(p.total));
+    if (p.bytes_per_second > 0.0 && p.total > p.done)
+      detail += fmt::format("  {}/s  {} left", human_bytes(static_cast<uint64_t>(p.bytes_per_second)),
+                            human_duration(static_cast<double>(p.total - p.done) / p.bytes_per_second));
+    bar.update(share, detail);
   };
   KL_TRY(const ModelReference reference, obtain_model(store, name, options));
   return reference.path;

@@ -55,7 +55,6 @@ class ProgressBar {
   explicit ProgressBar(std::string label);
   ~ProgressBar();  // clears the line
   void update(double fraction, const std::string& detail = "");
-  void set_label(const std::string& label) { label_ = label; }
   void clear();
 
  private:
