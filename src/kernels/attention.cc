@@ -152,10 +152,12 @@ void finish_row(const Job& job, const Item& item, int64_t r, const float* a, flo
   job.kernels.attention_finish(a, l, dims, job.out + t * job.ldo + job.head(item, r) * dims);
 }
 
-void clear_state(int64_t stride, float& m, float& l, float* a) {
-  m = -std::numeric_limits<float>::infinity();
-  l = 0.0f;
-  std::fill_n(a, stride, 0.0f);
+// The state that the tiles of row r are merged into: nothing yet, or the head's sink as a logit without a value.
+void start_row(const Job& job, const Item& item, int64_t r, float& m, float& l, float* a) {
+  const float* sinks = job.params.sinks;
+  m = sinks != nullptr ? sinks[job.head(item, r)] : -std::numeric_limits<float>::infinity();
+  l = sinks != nullptr ? 1.0f : 0.0f;
+  std::fill_n(a, value_stride(job.layout), 0.0f);
 }
 
 // A whole item on one worker.
@@ -163,7 +165,7 @@ void attend_item(const Job& job, const Item& item) {
   const Workspace w = reserve_workspace(job.layout, item.rows);
   AttentionTile tile = prepare_rows(job, item, w);
   const int64_t stride = value_stride(job.layout);
-  for (int64_t r = 0; r < item.rows; ++r) clear_state(stride, w.m[r], w.l[r], w.a + r * stride);
+  for (int64_t r = 0; r < item.rows; ++r) start_row(job, item, r, w.m[r], w.l[r], w.a + r * stride);
   for (tile.tile = item.first_tile; tile.tile < item.first_tile + item.tiles; ++tile.tile) {
     set_visible(job, item, tile.tile, w.first, w.last);
     tile.more = tile.tile + 1 < item.first_tile + item.tiles;
@@ -200,7 +202,7 @@ void merge_partials(const Job& job, const Item& item, const float* partials) {
   const Workspace w = reserve_workspace(job.layout, item.rows);
   const int64_t stride = value_stride(job.layout);
   for (int64_t r = 0; r < item.rows; ++r) {
-    clear_state(stride, w.m[r], w.l[r], w.a);
+    start_row(job, item, r, w.m[r], w.l[r], w.a);
     const int64_t position = job.position(item, r), first = job.first_visible(position) / kAttentionTile;
     for (int64_t tile = first; tile <= position / kAttentionTile; ++tile) {
       const float* from = partials + item.partials + ((tile - item.first_tile) * item.rows + r) * job.partial_row();

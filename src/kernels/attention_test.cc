@@ -52,17 +52,23 @@ struct Sequences {
   AttentionParams params;
   std::vector<int64_t> lengths;
   std::vector<std::vector<float>> k, v, q;  // by sequence, [position][heads * dim]
+  std::vector<float> sinks;                 // by head, or none
 
   int64_t k_row() const { return layout.kv_heads * layout.head_dim; }
   int64_t v_row() const { return layout.kv_heads * layout.value_dim; }
   int64_t q_row() const { return params.heads * layout.head_dim; }
   int64_t out_row() const { return params.heads * layout.value_dim; }
+  AttentionParams with_sinks() const {
+    AttentionParams all = params;
+    all.sinks = sinks.empty() ? nullptr : sinks.data();
+    return all;
+  }
   int64_t longest() const { return *std::max_element(lengths.begin(), lengths.end()); }
 };
 
 Sequences random_sequences(Random& random, const KvLayout& layout, const AttentionParams& params,
                            std::vector<int64_t> lengths) {
-  Sequences s{layout, params, std::move(lengths), {}, {}, {}};
+  Sequences s{layout, params, std::move(lengths), {}, {}, {}, {}};
   for (int64_t n : s.lengths) {
     s.k.push_back(random.normals(n * s.k_row()));
     s.v.push_back(random.normals(n * s.v_row()));
@@ -100,7 +106,7 @@ Outputs run(const Compute& compute, const Sequences& s, Cache& cache, const Step
     if (slices.empty()) return outputs;
     kv_store(compute, s.layout, slices, k.data(), s.k_row(), v.data(), s.v_row());
     std::vector<float> out(static_cast<size_t>(tokens * s.out_row()));
-    attention(compute, s.layout, s.params, slices, q.data(), s.q_row(), out.data(), s.out_row());
+    attention(compute, s.layout, s.with_sinks(), slices, q.data(), s.q_row(), out.data(), s.out_row());
     for (size_t j = 0; j < slices.size(); ++j) {
       std::copy_n(out.begin() + slices[j].first_token * s.out_row(), slices[j].tokens * s.out_row(),
                   outputs[owners[j]].begin() + slices[j].first_position * s.out_row());
@@ -118,7 +124,8 @@ std::string describe(const Sequences& s) {
   return "type " + std::to_string(static_cast<int>(s.layout.type)) + " heads " + std::to_string(s.params.heads) + "/" +
          std::to_string(s.layout.kv_heads) + " dims " + std::to_string(s.layout.head_dim) + "/" +
          std::to_string(s.layout.value_dim) + " page " + std::to_string(s.layout.page_positions) + " window " +
-         std::to_string(s.params.window) + " cap " + std::to_string(s.params.soft_cap);
+         std::to_string(s.params.window) + " cap " + std::to_string(s.params.soft_cap) +
+         (s.sinks.empty() ? "" : " sinks");
 }
 
 Sequences random_case(Random& random, KvType type, int64_t longest) {
@@ -136,7 +143,9 @@ Sequences random_case(Random& random, KvType type, int64_t longest) {
   params.soft_cap = random.below(3) == 0 ? 20.0f : 0.0f;
   std::vector<int64_t> lengths;
   for (int64_t i = random.between(1, 3); i > 0; --i) lengths.push_back(random.between(1, longest));
-  return random_sequences(random, layout, params, lengths);
+  Sequences s = random_sequences(random, layout, params, lengths);
+  if (random.below(3) == 0) s.sinks = random.normals(params.heads, 4.0f);
+  return s;
 }
 
 TEST(Attention, EveryLevelHasTheBitsOfTheDefinition) {
@@ -208,7 +217,7 @@ TEST(Attention, BitsAreTheSameOnEveryMachine) {
         return values;
       };
       const int64_t length = 290;
-      Sequences s{{type, 2, 40, 40, 32}, {8, 0.7f, 15.0f, 280}, {length}, {}, {}, {}};
+      Sequences s{{type, 2, 40, 40, 32}, {8, 0.7f, 15.0f, 280}, {length}, {}, {}, {}, {}};
       s.k.push_back(uniform(length * s.k_row()));
       s.v.push_back(uniform(length * s.v_row()));
       s.q.push_back(uniform(length * s.q_row()));
@@ -264,6 +273,11 @@ std::vector<double> naive(const Sequences& s, int64_t position, int64_t head) {
     weights.push_back(dot);
     max = std::max(max, dot);
   }
+  if (!s.sinks.empty()) {
+    const double sink = static_cast<double>(s.sinks[static_cast<size_t>(head)]);
+    max = std::max(max, sink);
+    sum = std::exp(sink - max);
+  }
   for (double& w : weights) sum += w = std::exp(w - max);
   std::vector<double> out(static_cast<size_t>(s.layout.value_dim), 0.0);
   for (int64_t i = first; i <= position; ++i) {
@@ -282,7 +296,8 @@ TEST(Attention, IsTheSoftmaxOfTheScores) {
   for (int round = 0; round < 12; ++round) {
     Sequences s = random_case(random, static_cast<KvType>(round % 3), 600);
     s.lengths = {600};
-    const Sequences one = random_sequences(random, s.layout, s.params, s.lengths);
+    Sequences one = random_sequences(random, s.layout, s.params, s.lengths);
+    if (round % 2 == 1) one.sinks = random.normals(s.params.heads, 4.0f);
     Cache cache(one.layout, 1, 600);
     const Outputs got = run(compute, one, cache, [](size_t) { return 128; });
     const double tolerance = one.layout.type == KvType::kQ8_0 ? 0.05 : 2e-5;

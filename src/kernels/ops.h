@@ -164,6 +164,8 @@ struct AttentionParams {
   float scale = 1.0f;     // on q·k
   float soft_cap = 0.0f;  // 0: none; else cap * tanh(score / cap)
   int64_t window = 0;     // 0: none; else a token sees itself and the window - 1 positions before it
+  // [heads] or null: one more logit a head, after the cap. It takes part in the softmax but has no value.
+  const float* sinks = nullptr;
 };
 // out[t][h] = softmax over the visible positions of (q·k) applied to v; q is [tokens][heads][head_dim], out
 // [tokens][heads][value_dim]. Causal. Keys and values are read as the cache stores them, this step's too (kv_store

@@ -124,6 +124,7 @@ void attention_tile(const AttentionTile& tile) {
   }
 }
 
+// The state begins as (-infinity, 0, 0), or as (sink, 1, 0) where the head has a sink.
 void attention_merge(float* m, float* l, float* a, float max, float sum, const float* acc, int64_t n) {
   const float both = *m > max ? *m : max;
   const float old_weight = exp_f32(*m - both), new_weight = exp_f32(max - both);
