@@ -110,6 +110,17 @@ float silu_f32(float x) {
   return x / (1.0f + exp_f32(-x));
 }
 
+float sigmoid_f32(float x) {
+  return 1.0f / (1.0f + exp_f32(-x));
+}
+
+// max(x, 0) + log(1 + exp(-|x|)): exact where exp(x) is small against 1, and no overflow.
+float softplus_f32(float x) {
+  const float u = exp_f32(x < 0.0f ? x : -x);
+  const float s = u / (2.0f + u), twice = s + s, square = s * s;
+  return (x > 0.0f ? x : 0.0f) + exact_fma(twice * square, polynomial(kLogPlus1, square), twice);
+}
+
 float gelu_tanh_f32(float x) {
   const float inner = (kGeluScale * x) * exact_fma(kGeluCubic, x * x, 1.0f);
   return (0.5f * x) * (1.0f + tanh_f32(inner));

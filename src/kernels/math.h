@@ -8,10 +8,12 @@ namespace kinglet {
 float exact_fma(float a, float b, float c);  // a * b + c rounded once, with or without FMA hardware
 float sqrt_f32(float x);                     // correctly rounded
 
-float exp_f32(float x);   // 1 ulp; 0 below -87 (no subnormal results), infinity from 88.7229 on
-float log_f32(float x);   // 1 ulp; 0 -> -infinity, negative -> NaN
-float tanh_f32(float x);  // 2 ulp
-float silu_f32(float x);  // x / (1 + exp(-x))
+float exp_f32(float x);       // 1 ulp; 0 below -87 (no subnormal results), infinity from 88.7229 on
+float log_f32(float x);       // 1 ulp; 0 -> -infinity, negative -> NaN
+float tanh_f32(float x);      // 2 ulp
+float silu_f32(float x);      // x / (1 + exp(-x))
+float sigmoid_f32(float x);   // 1 / (1 + exp(-x))
+float softplus_f32(float x);  // log(1 + exp(x)), 3 ulp
 float gelu_tanh_f32(float x);
 float gelu_erf_f32(float x);  // x (1 + erf(x / sqrt 2)) / 2
 

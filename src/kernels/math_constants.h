@@ -29,6 +29,9 @@ inline constexpr float kErfcLog[8] = {-0x1.6c0644p-16f, 0x1.ceeab4p-12f, -0x1.13
 inline constexpr float kLog[9] = {0x1.1457ap-4f,   -0x1.de3c12p-4f, 0x1.e6f06cp-4f,  -0x1.fc220ap-4f, 0x1.233768p-3f,
                                   -0x1.555c4ep-3f, 0x1.99a4b6p-3f,  -0x1.000006p-2f, 0x1.555548p-2f};
 
+// log(1 + u) = 2 s + 2 s^3 P(s^2), s = u / (2 + u), for 0 <= u <= 1: twice the area tangent. Relative error 1e-9.
+inline constexpr float kLogPlus1[5] = {0x1.dba26p-4f, 0x1.bc8cf8p-4f, 0x1.24c926p-3f, 0x1.9998d4p-3f, 0x1.555556p-2f};
+
 // gelu by tanh: 0.5 x (1 + tanh(kGeluScale x (1 + kGeluCubic x^2))).
 inline constexpr float kGeluScale = 0x1.988454p-1f;  // sqrt(2 / pi)
 inline constexpr float kGeluCubic = 0.044715f;

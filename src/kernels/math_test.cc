@@ -75,6 +75,8 @@ TEST(Math, FloatFunctionsAreWithinAFewUlp) {
   EXPECT_LT(worst_error(tanh_f32, tanh, -10.0, 10.0), 2.0);
   EXPECT_LT(worst_error(tanh_f32, tanh, -0.7, 0.7), 2.0);
   EXPECT_LT(worst_error(silu_f32, [](long double x) { return x / (1 + std::exp(-x)); }, -80.0, 20.0), 3.0);
+  EXPECT_LT(worst_error(sigmoid_f32, [](long double x) { return 1 / (1 + std::exp(-x)); }, -80.0, 20.0), 3.0);
+  EXPECT_LT(worst_error(softplus_f32, [](long double x) { return std::log1p(std::exp(x)); }, -80.0, 30.0), 3.0);
 }
 
 TEST(Math, GelusAreAccurateToTheirScale) {
@@ -115,6 +117,14 @@ TEST(Math, FloatSpecialCases) {
   EXPECT_EQ(gelu_erf_f32(30.0f), 30.0f);
   EXPECT_EQ(gelu_erf_f32(-30.0f), 0.0f);
   EXPECT_EQ(silu_f32(-1000.0f), 0.0f);
+  EXPECT_EQ(sigmoid_f32(-1000.0f), 0.0f);
+  EXPECT_EQ(sigmoid_f32(1000.0f), 1.0f);
+  EXPECT_EQ(softplus_f32(-1000.0f), 0.0f);
+  EXPECT_EQ(softplus_f32(1000.0f), 1000.0f);
+  EXPECT_EQ(softplus_f32(kInf), kInf);
+  EXPECT_EQ(softplus_f32(-kInf), 0.0f);
+  EXPECT_TRUE(std::isnan(softplus_f32(kNan)));
+  EXPECT_TRUE(std::isnan(sigmoid_f32(kNan)));
   EXPECT_EQ(sqrt_f32(2.0f), 0x1.6a09e6p+0f);
 }
 

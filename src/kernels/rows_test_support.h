@@ -20,6 +20,7 @@ inline const KernelTable& ref_table() {
   static const KernelTable table = [] {
     KernelTable t = kernel_table(IsaLevel::kPortable);
     t.rows = ref_row_kernels();
+    t.recurrent = ref_recurrent_kernels();
     return t;
   }();
   return table;

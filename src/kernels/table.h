@@ -5,6 +5,7 @@
 #include "kernels/isa.h"
 #include "kernels/linear_kernels.h"
 #include "kernels/peak_kernels.h"
+#include "kernels/recurrent_kernels.h"
 #include "kernels/row_kernels.h"
 
 namespace kinglet {
@@ -13,6 +14,7 @@ struct KernelTable {
   IsaLevel level;
   LinearKernels linear;
   RowKernels rows;
+  RecurrentKernels recurrent;
   PeakKernels peak = {};
 };
 

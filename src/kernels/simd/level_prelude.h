@@ -10,6 +10,7 @@
 #include "kernels/kv_layout.h"
 #include "kernels/math.h"
 #include "kernels/math_constants.h"
+#include "kernels/ops_recurrent.h"
 #include "kernels/packed/layout.h"
 #include "kernels/table.h"
 
