@@ -266,6 +266,7 @@ int64_t list_parts(const Job& job, std::vector<Item>& items, int64_t share, bool
 
 void check_slices(std::span<const SequenceSlice> slices, const KvLayout& layout) {
   KL_CHECK(layout.page_positions > 0 && layout.page_positions % kKvBlock == 0, "pages hold a multiple of 16 positions");
+  KL_CHECK(!layout.values_in_keys || layout.value_dim <= layout.head_dim, "values are a part of the keys");
   for (const SequenceSlice& slice : slices) {
     KL_CHECK(slice.tokens >= 0 && slice.first_position >= 0 && slice.pages != nullptr, "a malformed slice");
   }
@@ -282,9 +283,12 @@ void kv_store(const Compute& compute, const KvLayout& layout, std::span<const Se
       const int64_t position = slice.first_position + t, slot = position % layout.page_positions;
       std::byte* page = slice.pages[position / layout.page_positions];
       const float* k_row = k + (slice.first_token + t) * ldk;
-      const float* v_row = v + (slice.first_token + t) * ldv;
       for (int64_t h = 0; h < layout.kv_heads; ++h) {
         kernels.store_k(layout, k_row + h * layout.head_dim, page + k_area_offset(layout, h), slot);
+      }
+      if (!stores_values(layout)) continue;
+      const float* v_row = v + (slice.first_token + t) * ldv;
+      for (int64_t h = 0; h < layout.kv_heads; ++h) {
         kernels.store_v(layout, v_row + h * layout.value_dim, page + v_area_offset(layout, h), slot);
       }
     }

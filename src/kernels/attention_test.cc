@@ -46,6 +46,15 @@ class Cache {
   std::vector<std::byte*> pages_;
 };
 
+// What values_in_keys reads from the keys: the first value_dim dimensions of each head.
+std::vector<float> values_of_keys(const KvLayout& layout, const std::vector<float>& k) {
+  std::vector<float> v;
+  for (size_t i = 0; i < k.size(); i += static_cast<size_t>(layout.head_dim)) {
+    v.insert(v.end(), k.begin() + static_cast<int64_t>(i), k.begin() + static_cast<int64_t>(i) + layout.value_dim);
+  }
+  return v;
+}
+
 // Whole sequences: keys, values and queries of every position.
 struct Sequences {
   KvLayout layout;
@@ -71,7 +80,7 @@ Sequences random_sequences(Random& random, const KvLayout& layout, const Attenti
   Sequences s{layout, params, std::move(lengths), {}, {}, {}, {}};
   for (int64_t n : s.lengths) {
     s.k.push_back(random.normals(n * s.k_row()));
-    s.v.push_back(random.normals(n * s.v_row()));
+    s.v.push_back(layout.values_in_keys ? values_of_keys(layout, s.k.back()) : random.normals(n * s.v_row()));
     s.q.push_back(random.normals(n * s.q_row(), 1.5f));
   }
   return s;
@@ -104,7 +113,7 @@ Outputs run(const Compute& compute, const Sequences& s, Cache& cache, const Step
       tokens += count;
     }
     if (slices.empty()) return outputs;
-    kv_store(compute, s.layout, slices, k.data(), s.k_row(), v.data(), s.v_row());
+    kv_store(compute, s.layout, slices, k.data(), s.k_row(), s.layout.values_in_keys ? nullptr : v.data(), s.v_row());
     std::vector<float> out(static_cast<size_t>(tokens * s.out_row()));
     attention(compute, s.layout, s.with_sinks(), slices, q.data(), s.q_row(), out.data(), s.out_row());
     for (size_t j = 0; j < slices.size(); ++j) {
@@ -125,7 +134,7 @@ std::string describe(const Sequences& s) {
          std::to_string(s.layout.kv_heads) + " dims " + std::to_string(s.layout.head_dim) + "/" +
          std::to_string(s.layout.value_dim) + " page " + std::to_string(s.layout.page_positions) + " window " +
          std::to_string(s.params.window) + " cap " + std::to_string(s.params.soft_cap) +
-         (s.sinks.empty() ? "" : " sinks");
+         (s.sinks.empty() ? "" : " sinks") + (s.layout.values_in_keys ? " latent" : "");
 }
 
 Sequences random_case(Random& random, KvType type, int64_t longest) {
@@ -134,6 +143,11 @@ Sequences random_case(Random& random, KvType type, int64_t longest) {
   layout.kv_heads = random.between(1, 3);
   layout.head_dim = 8 * random.between(2, 12);
   layout.value_dim = random.below(3) == 0 ? 8 * random.between(2, 12) : layout.head_dim;
+  if (random.below(3) == 0) {
+    layout.values_in_keys = true;
+    layout.head_dim = random.between(9, 100);
+    layout.value_dim = random.between(1, layout.head_dim);
+  }
   const int64_t page_sizes[] = {16, 32, 48, 64, 128, 256};
   layout.page_positions = page_sizes[random.below(6)];
   AttentionParams params;
@@ -252,6 +266,30 @@ TEST(Attention, MaskedPositionsNeverContribute) {
   }
 }
 
+TEST(Attention, ValuesInKeysEqualTheSameValuesStoredApart) {
+  Random random(13);
+  ThreadPool pool(2);
+  for (KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
+    KvLayout latent{type, 1, 96, type == KvType::kQ8_0 ? 64 : 75, 48};
+    latent.values_in_keys = true;
+    for (int64_t heads : {3, 20}) {
+      AttentionParams params;
+      params.heads = heads;
+      params.scale = 0.1f;
+      Sequences s = random_sequences(random, latent, params, {333});
+      for (IsaLevel level : available_isa_levels()) {
+        const Compute compute{&kernel_table(level), &pool};
+        Cache keys(latent, 1, 333);
+        const Outputs got = run(compute, s, keys, [](size_t) { return 40; });
+        Sequences apart = s;
+        apart.layout.values_in_keys = false;
+        Cache both(apart.layout, 1, 333);
+        expect_same(got, run(compute, apart, both, [](size_t) { return 40; }), describe(s));
+      }
+    }
+  }
+}
+
 // Softmax in double over what the cache is expected to hold.
 std::vector<double> naive(const Sequences& s, int64_t position, int64_t head) {
   const int64_t kv_head = head * s.layout.kv_heads / s.params.heads, dims = s.layout.head_dim;
@@ -356,6 +394,9 @@ TEST(KvLayout, SizesAreThoseOfTheDocumentation) {
   EXPECT_EQ(f16.k_bytes_per_head(), 64u * 40 * 2);
   EXPECT_EQ(f16.v_bytes_per_head(), 64u * 48 * 2);
   EXPECT_EQ(f16.page_bytes(), 2u * 64 * 88 * 2);
+  KvLayout latent{KvType::kF16, 1, 576, 512, 64};
+  latent.values_in_keys = true;
+  EXPECT_EQ(latent.page_bytes(), 64u * 576 * 2);
   const KvLayout q8{KvType::kQ8_0, 1, 40, 40, 32};
   EXPECT_EQ(q8.k_bytes_per_head(), 32u * 64 + 32 * 2 * 2);
   EXPECT_EQ(q8.v_bytes_per_head(), 32u * 64 + 32 * 2 * 2);

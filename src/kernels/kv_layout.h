@@ -10,6 +10,8 @@
 //     f32, f16  [P][value_dim rounded up to 16]
 //     q8_0      int8 [P][D], then f16 scales [D / 32][P]                          (D: value_dim rounded up to 32)
 //
+// With values_in_keys there is no V area: a value is the first value_dim dimensions of the key.
+//
 // q8_0 has one scale a position for each 32 dimensions: scale = half(max |x| / 127), value = round(x / scale). Padding
 // stays zero: pages are zeroed when they are handed out.
 #pragma once
@@ -30,6 +32,11 @@ constexpr int64_t round_up(int64_t n, int64_t multiple) {
 
 inline int64_t kv_element_bytes(KvType type) {
   return type == KvType::kF32 ? 4 : type == KvType::kF16 ? 2 : 1;
+}
+
+// Whether a page has V areas.
+inline bool stores_values(const KvLayout& layout) {
+  return !layout.values_in_keys;
 }
 
 // Bytes of a K block of 16 positions.

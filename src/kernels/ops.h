@@ -142,6 +142,8 @@ enum class KvType { kF32, kF16, kQ8_0 };
 struct KvLayout {
   KvType type = KvType::kF16;
   int64_t kv_heads = 0, head_dim = 0, value_dim = 0, page_positions = 0;
+  // Latent attention: a value is the first value_dim (<= head_dim) dimensions of its key as stored; pages hold K alone.
+  bool values_in_keys = false;
   uint64_t k_bytes_per_head() const;  // of a page
   uint64_t v_bytes_per_head() const;
   uint64_t page_bytes() const { return static_cast<uint64_t>(kv_heads) * (k_bytes_per_head() + v_bytes_per_head()); }
@@ -155,7 +157,8 @@ struct SequenceSlice {
 };
 
 // Stores k [tokens][kv_heads][head_dim] and v [tokens][kv_heads][value_dim] (ld floats a token) into the pages. Values
-// are saturated to the finite range of the type. Pages must have been zeroed when they were handed out.
+// are saturated to the finite range of the type. Pages must have been zeroed when they were handed out. v is not read
+// where pages hold K alone.
 void kv_store(const Compute& compute, const KvLayout& layout, std::span<const SequenceSlice> slices, const float* k,
               int64_t ldk, const float* v, int64_t ldv);
 

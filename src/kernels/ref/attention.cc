@@ -50,9 +50,27 @@ float score(const AttentionTile& tile, int64_t r, int64_t position) {
   return sum;
 }
 
+// acc[d] += p * k[position][d] for the dimensions of a value.
+void add_key(const AttentionTile& tile, int64_t position, float p, float* acc) {
+  const KvLayout& layout = *tile.layout;
+  const std::byte* block = k_block(layout, tile.pages, tile.kv_head, position);
+  const int64_t lane = position % kKvBlock;
+  const std::byte* scales = block + query_stride(layout) * kKvBlock;
+  for (int64_t d = 0; d < layout.value_dim; ++d) {
+    if (layout.type != KvType::kQ8_0) {
+      acc[d] = exact_fma(p, load_float(layout.type, block, d * kKvBlock + lane), acc[d]);
+    } else {
+      const float scale = half_to_float(load<uint16_t>(scales + (d / kKvGroup * kKvBlock + lane) * 2));
+      const int32_t value = load<uint8_t>(block + (d / 4 * kKvBlock + lane) * 4 + d % 4) - 128;
+      acc[d] = exact_fma(p * scale, static_cast<float>(value), acc[d]);
+    }
+  }
+}
+
 // acc[d] += p * v[position][d].
 void add_value(const AttentionTile& tile, int64_t position, float p, float* acc) {
   const KvLayout& layout = *tile.layout;
+  if (layout.values_in_keys) return add_key(tile, position, p, acc);
   const std::byte* area = v_area(layout, tile.pages, tile.kv_head, position);
   const int64_t slot = position % layout.page_positions, stride = v_row_stride(layout);
   if (layout.type != KvType::kQ8_0) {
