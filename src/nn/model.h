@@ -32,6 +32,7 @@ struct MemoryPlan {
   uint64_t weight_bytes = 0;        // packed
   uint64_t kv_bytes_per_token = 0;  // all layers
   uint64_t page_bytes = 0;          // one KV page, all layers
+  uint64_t state_bytes = 0;         // recurrent state of one sequence, all layers; 0: the model has none
   uint64_t rope_bytes = 0;
   uint64_t working_bytes = 0;  // activations of the largest step
 };
@@ -40,11 +41,13 @@ enum class LogitRows { kNone, kLast, kAll };
 
 // One sequence's share of a step: its next tokens, where they stand, and the pages its keys and values live in (at
 // least enough for first_position + tokens.size() positions; each `page_bytes` long, aligned to 64 bytes, zeroed when
-// handed out).
+// handed out). A model with recurrent layers keeps what it knows of the sequence in `state` too: `state_bytes` long,
+// aligned to 64 bytes, all zeros before position 0, then as the step before left it. It is null where there is none.
 struct StepSlice {
   std::span<const int32_t> tokens;
   int64_t first_position = 0;
   std::span<std::byte* const> pages;
+  std::byte* state = nullptr;
   LogitRows logits = LogitRows::kLast;
 };
 
@@ -58,6 +61,7 @@ class Model {
   const ModelSpec& spec() const;
   const ModelOptions& options() const;
   const MemoryPlan& plan() const;
+  uint64_t state_bytes() const { return plan().state_bytes; }  // of one sequence; 0 for models without recurrent layers
   IsaLevel isa() const;
   int threads() const;
   int64_t context() const;                 // longest sequence, in positions
