@@ -47,8 +47,8 @@ struct StepSlice {
   std::span<const int32_t> tokens;
   int64_t first_position = 0;
   std::span<std::byte* const> pages;
-  std::byte* state = nullptr;
   LogitRows logits = LogitRows::kLast;
+  std::byte* state = nullptr;
 };
 
 class Model {
