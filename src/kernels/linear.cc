@@ -2,14 +2,12 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "kernels/input_form.h"
 #include "kernels/ops.h"
-#include "kernels/packed/layout.h"
 #include "kernels/table.h"
 
 namespace kinglet {
 namespace {
-
-constexpr int64_t kGroupColumns = 256;
 
 // Bytes of packed weights that are worth a chunk of their own.
 constexpr int64_t kChunkBytes = 256 << 10;
@@ -25,38 +23,34 @@ int64_t chunk_of(const MatrixRef& w, int64_t tokens, int64_t blocks, int64_t at_
 }  // namespace
 
 struct Activations::Buffers {
-  // One of the two int8 forms, in the form of one instruction set.
+  // One of the two int8 forms, as one instruction set makes it.
   struct Form {
     AlignedBuffer buffer;
     const KernelTable* made_by = nullptr;  // null: not made since set()
   };
   Form by256, by32;
 
-  template <class Entry, class Quantise>
-  static QuantisedRows form(const Compute& compute, Form& form, const Activations& x, Quantise quantise);
+  static QuantisedRows quantised(const Compute& compute, InputForm form, const Activations& x);
 };
 
-template <class Entry, class Quantise>
-QuantisedRows Activations::Buffers::form(const Compute& compute, Form& form, const Activations& x, Quantise quantise) {
-  const int64_t groups = (x.columns_ + kGroupColumns - 1) / kGroupColumns;
-  if (form.made_by != compute.kernels) {
-    const size_t bytes = static_cast<size_t>(groups * x.tokens_ + kQuantisedSlack) * sizeof(Entry);
-    if (form.buffer.size() < bytes) {
+QuantisedRows Activations::Buffers::quantised(const Compute& compute, InputForm form, const Activations& x) {
+  Form& made = form == InputForm::kBy256 ? x.buffers_->by256 : x.buffers_->by32;
+  const int64_t entries = group_count(x.columns_) * x.tokens_;
+  if (made.made_by != compute.kernels) {
+    const size_t bytes = static_cast<size_t>(entries + kQuantisedSlack) * kGroupBytes;
+    if (made.buffer.size() < bytes) {
       auto grown = AlignedBuffer::allocate(bytes);
       KL_CHECK(grown.ok(), "no memory for the activations of a batch");
-      form.buffer = std::move(grown).value();
+      made.buffer = std::move(grown).value();
     }
-    auto* entries = form.buffer.as<Entry>();
     // Small inputs are not worth waking the pool.
-    compute.pool->parallel_for(groups * x.tokens_, 64, [&](int64_t first, int64_t last) {
-      for (int64_t i = first; i < last; ++i) {
-        const int64_t group = i / x.tokens_, token = i % x.tokens_;
-        quantise(x.x_ + token * x.ld_ + group * kGroupColumns, x.columns_ - group * kGroupColumns, &entries[i]);
-      }
+    compute.pool->parallel_for(entries, 64, [&](int64_t first, int64_t last) {
+      quantise_entries(compute.kernels->linear, form, {x.x_, x.tokens_, x.ld_}, x.columns_, first, last,
+                       made.buffer.data());
     });
-    form.made_by = compute.kernels;
+    made.made_by = compute.kernels;
   }
-  return {form.buffer.data(), x.tokens_};
+  return {made.buffer.data(), x.tokens_};
 }
 
 Activations::Activations() : buffers_(std::make_unique<Buffers>()) {}
@@ -77,9 +71,8 @@ void linear(const Compute& compute, ComputeMode mode, const PackedMatrix& w, Act
   KL_CHECK(ldy >= w.rows(), "rows of outputs overlap");
   if (x.tokens() == 0 || w.rows() == 0) return;
   const LinearKernels& kernels = compute.kernels->linear;
-  const MatrixRef matrix = {w.dtype(), w.rows(), w.columns(), reinterpret_cast<const uint8_t*>(w.data()),
-                            packed::row_block_bytes(w.dtype(), w.columns())};
-  const int64_t blocks = (w.rows() + packed::kRowsPerBlock - 1) / packed::kRowsPerBlock;
+  const MatrixRef matrix = matrix_ref(w);
+  const int64_t blocks = row_block_count(w);
   const int64_t at_once = kernels.row_blocks_at_once;
   const int64_t chunk = chunk_of(matrix, x.tokens(), blocks, at_once, compute.pool->size());
   const auto split = [&](const auto& product) {
@@ -87,19 +80,13 @@ void linear(const Compute& compute, ComputeMode mode, const PackedMatrix& w, Act
       product(first * at_once, std::min(last * at_once, blocks));
     });
   };
-  if (mode == ComputeMode::kF32 || packed::is_float(w.dtype())) {
+  const InputForm form = input_form(mode, w.dtype());
+  if (form == InputForm::kFloat) {
     const FloatRows rows = {x.x_, x.tokens_, x.ld_};
     split([&](int64_t first, int64_t last) { kernels.f32(matrix, rows, y, ldy, first, last); });
     return;
   }
-  QuantisedRows rows;
-  if (packed::block_columns(w.dtype()) == kGroupColumns) {
-    rows = Activations::Buffers::form<Activations256>(
-        compute, x.buffers_->by256, x,
-        [&](const float* from, int64_t, Activations256* to) { kernels.quantise256(from, to); });
-  } else {
-    rows = Activations::Buffers::form<Activations32>(compute, x.buffers_->by32, x, kernels.quantise32);
-  }
+  const QuantisedRows rows = Activations::Buffers::quantised(compute, form, x);
   split([&](int64_t first, int64_t last) { kernels.int8(matrix, rows, y, ldy, first, last); });
 }
 

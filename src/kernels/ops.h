@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/memory.h"
 #include "base/tensor_view.h"
@@ -34,7 +35,8 @@ struct Compute {
 using RowDecoder = void (*)(DType type, const std::byte* blocks, int64_t values, float* out);
 
 // A weight matrix [rows = outputs][columns = inputs] re-laid for the kernels: 16 rows interleaved, one 32-bit lane a
-// row, about the size it has in the file. Types without a packed form are widened to F32 (`widened()`).
+// row, about the size it has in the file. Types without a packed form are widened to F32 (`widened()`). Copies, and
+// matrices packed together, share the memory.
 class PackedMatrix {
  public:
   PackedMatrix() = default;
@@ -42,21 +44,32 @@ class PackedMatrix {
   int64_t columns() const { return columns_; }
   DType dtype() const { return dtype_; }     // of the packed form
   bool widened() const { return widened_; }  // true when the file's type had no packed form
-  uint64_t bytes() const { return buffer_.size(); }
-  const std::byte* data() const { return buffer_.data(); }
+  uint64_t bytes() const { return bytes_; }
+  const std::byte* data() const { return storage_ == nullptr ? nullptr : storage_->data() + offset_; }
 
  private:
-  friend Result<PackedMatrix> pack_matrix(const Compute&, const TensorView&, RowDecoder, std::span<const int32_t>);
+  friend Result<std::vector<PackedMatrix>> pack_matrices(const Compute&, std::span<const TensorView>, RowDecoder,
+                                                         std::span<const int32_t>);
   DType dtype_ = DType::kF32;
   int64_t rows_ = 0, columns_ = 0;
   bool widened_ = false;
-  AlignedBuffer buffer_;
+  std::shared_ptr<const AlignedBuffer> storage_;
+  uint64_t offset_ = 0, bytes_ = 0;
 };
 
 // Packs a 2-d tensor (leading dimensions are folded into rows). `row_order`, if not empty, gives for each packed row
 // the tensor row it comes from (a selection or permutation). kResource when memory runs out.
 Result<PackedMatrix> pack_matrix(const Compute& compute, const TensorView& tensor, RowDecoder decode,
                                  std::span<const int32_t> row_order = {});
+
+// The same for many matrices (a layer's experts, heads) into one allocation: systems limit the number of maps, and an
+// allocation is rounded up to 2 MiB. `row_order` applies to each.
+Result<std::vector<PackedMatrix>> pack_matrices(const Compute& compute, std::span<const TensorView> tensors,
+                                                RowDecoder decode, std::span<const int32_t> row_order = {});
+
+// Rows [first, first + rows) of a tensor, leading dimensions folded, as a tensor of two dimensions: an expert of a
+// stack. Nothing is copied. kInvalid where the tensor has no such rows, or other data than its shape says.
+Result<TensorView> slice_rows(const TensorView& tensor, int64_t first, int64_t rows);
 
 // Bytes that pack_matrix will allocate for a matrix of this type and shape.
 uint64_t packed_matrix_bytes(DType type, int64_t rows, int64_t columns);

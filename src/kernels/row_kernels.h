@@ -49,6 +49,9 @@ struct RowKernels {
   void (*scale)(float* x, float factor, int64_t n);
   void (*soft_cap)(float* x, float cap, int64_t n);
   void (*gated_activation)(Activation act, float* gate, const float* up, int64_t n);
+  // out[i] = sum over slots, in order, of weights[s] * rows[row_of[s] * ld + i].
+  void (*combine)(const float* rows, int64_t ld, const int32_t* row_of, const float* weights, int64_t slots, int64_t n,
+                  float* out);
   // One head: pairs (x[p], x[p + half]).
   void (*rope_half_split)(const float* cos, const float* sin, int64_t half, float* x);
 

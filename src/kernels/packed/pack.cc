@@ -1,6 +1,7 @@
-// pack_matrix: tensors as files hold them -> the layout of packed/layout.h.
-#include <limits>
+// pack_matrices: tensors as files hold them -> the layout of packed/layout.h.
+#include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/ops.h"
@@ -11,6 +12,7 @@ namespace kinglet {
 namespace {
 
 constexpr int64_t kMostElements = int64_t{1} << 48;
+constexpr uint64_t kAlignment = 4096;  // of a matrix among others
 
 Status check_tensor(const TensorView& tensor, int64_t rows, std::span<const int32_t> row_order) {
   const auto invalid = [&](const std::string& what) {
@@ -30,47 +32,100 @@ Status check_tensor(const TensorView& tensor, int64_t rows, std::span<const int3
   return {};
 }
 
+int64_t row_blocks(int64_t rows) {
+  return (rows + packed::kRowsPerBlock - 1) / packed::kRowsPerBlock;
+}
+
+// Where the rows of a matrix come from.
+struct Source {
+  const TensorView& tensor;
+  RowDecoder decode;
+  std::span<const int32_t> row_order;
+};
+
+// One block of 16 rows of the matrix at `out`, whose rows are `rows` in all.
+void pack_block(const Source& from, DType type, int64_t rows, int64_t block, uint8_t* out) {
+  const int64_t columns = from.tensor.columns();
+  const bool widen = type != from.tensor.dtype;
+  std::vector<float> widened(widen ? static_cast<size_t>(columns) : 0);
+  out += static_cast<uint64_t>(block) * packed::row_block_bytes(type, columns);
+  for (int lane = 0; lane < packed::kRowsPerBlock; ++lane) {
+    const int64_t r = block * packed::kRowsPerBlock + lane;
+    if (r >= rows) return;
+    const std::byte* row = from.tensor.row(from.row_order.empty() ? r : from.row_order[static_cast<size_t>(r)]);
+    const auto* bytes = reinterpret_cast<const uint8_t*>(row);
+    if (widen) {
+      from.decode(from.tensor.dtype, row, columns, widened.data());
+      bytes = reinterpret_cast<const uint8_t*>(widened.data());
+    }
+    packed::pack_row(type, bytes, columns, lane, out);
+  }
+}
+
 }  // namespace
 
 uint64_t packed_matrix_bytes(DType type, int64_t rows, int64_t columns) {
   const DType packed_type = packed::is_packed(type) ? type : DType::kF32;
-  const int64_t blocks = (rows + packed::kRowsPerBlock - 1) / packed::kRowsPerBlock;
-  return static_cast<uint64_t>(blocks) * packed::row_block_bytes(packed_type, columns);
+  return static_cast<uint64_t>(row_blocks(rows)) * packed::row_block_bytes(packed_type, columns);
+}
+
+Result<TensorView> slice_rows(const TensorView& tensor, int64_t first, int64_t rows) {
+  KL_RETURN_IF_ERROR(check_tensor(tensor, tensor.rows(), {}));
+  if (first < 0 || rows < 0 || first > tensor.rows() || rows > tensor.rows() - first) {
+    return Error{ErrorCode::kInvalid, "tensor " + tensor.name + ": has " + std::to_string(tensor.rows()) +
+                                          " rows; needed were " + std::to_string(rows) + " from row " +
+                                          std::to_string(first) + " on"};
+  }
+  const uint64_t bytes = row_bytes(tensor.dtype, static_cast<uint64_t>(tensor.columns()));
+  const auto data = tensor.data.subspan(static_cast<uint64_t>(first) * bytes, static_cast<uint64_t>(rows) * bytes);
+  return TensorView{tensor.name, tensor.dtype, {rows, tensor.columns()}, data};
+}
+
+Result<std::vector<PackedMatrix>> pack_matrices(const Compute& compute, std::span<const TensorView> tensors,
+                                                RowDecoder decode, std::span<const int32_t> row_order) {
+  std::vector<PackedMatrix> matrices(tensors.size());
+  std::vector<int64_t> first_block;  // of each matrix, in the order of all; then their number
+  uint64_t bytes = 0;
+  int64_t blocks = 0;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const TensorView& tensor = tensors[i];
+    PackedMatrix& m = matrices[i];
+    m.rows_ = row_order.empty() ? tensor.rows() : static_cast<int64_t>(row_order.size());
+    m.columns_ = tensor.columns();
+    KL_RETURN_IF_ERROR(check_tensor(tensor, m.rows_, row_order));
+    m.widened_ = !packed::is_packed(tensor.dtype);
+    if (m.widened_ && decode == nullptr) {
+      return Error{ErrorCode::kUnsupported,
+                   "tensor " + tensor.name + ": no kernel for " + std::string(dtype_info(tensor.dtype).name)};
+    }
+    m.dtype_ = m.widened_ ? DType::kF32 : tensor.dtype;
+    m.offset_ = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    m.bytes_ = packed_matrix_bytes(m.dtype_, m.rows_, m.columns_);
+    bytes = m.offset_ + m.bytes_;
+    first_block.push_back(blocks);
+    blocks += row_blocks(m.rows_);
+  }
+  first_block.push_back(blocks);
+  KL_TRY(AlignedBuffer buffer, AlignedBuffer::allocate(bytes));
+  auto* out = buffer.as<uint8_t>();
+  compute.pool->parallel_for(blocks, 1, [&](int64_t first, int64_t last) {
+    size_t i =
+        static_cast<size_t>(std::upper_bound(first_block.begin(), first_block.end(), first) - first_block.begin() - 1);
+    for (int64_t block = first; block < last; ++block) {
+      while (first_block[i + 1] <= block) ++i;
+      const PackedMatrix& m = matrices[i];
+      pack_block({tensors[i], decode, row_order}, m.dtype(), m.rows(), block - first_block[i], out + m.offset_);
+    }
+  });
+  const auto storage = std::make_shared<const AlignedBuffer>(std::move(buffer));
+  for (PackedMatrix& m : matrices) m.storage_ = storage;
+  return matrices;
 }
 
 Result<PackedMatrix> pack_matrix(const Compute& compute, const TensorView& tensor, RowDecoder decode,
                                  std::span<const int32_t> row_order) {
-  const int64_t rows = row_order.empty() ? tensor.rows() : static_cast<int64_t>(row_order.size());
-  const int64_t columns = tensor.columns();
-  KL_RETURN_IF_ERROR(check_tensor(tensor, rows, row_order));
-  PackedMatrix m;
-  m.widened_ = !packed::is_packed(tensor.dtype);
-  if (m.widened_ && decode == nullptr) {
-    return Error{ErrorCode::kUnsupported,
-                 "tensor " + tensor.name + ": no kernel for " + std::string(dtype_info(tensor.dtype).name)};
-  }
-  m.dtype_ = m.widened_ ? DType::kF32 : tensor.dtype;
-  m.rows_ = rows;
-  m.columns_ = columns;
-  const uint64_t block_bytes = packed::row_block_bytes(m.dtype_, columns);
-  const int64_t blocks = (rows + packed::kRowsPerBlock - 1) / packed::kRowsPerBlock;
-  KL_TRY(m.buffer_, AlignedBuffer::allocate(packed_matrix_bytes(m.dtype_, rows, columns)));
-  auto* out = m.buffer_.as<uint8_t>();
-  compute.pool->parallel_for(blocks, 1, [&](int64_t first, int64_t last) {
-    std::vector<float> widened(m.widened_ ? static_cast<size_t>(columns) : 0);
-    for (int64_t r = first * packed::kRowsPerBlock; r < last * packed::kRowsPerBlock && r < rows; ++r) {
-      const std::byte* row = tensor.row(row_order.empty() ? r : row_order[static_cast<size_t>(r)]);
-      const auto* bytes = reinterpret_cast<const uint8_t*>(row);
-      if (m.widened_) {
-        decode(tensor.dtype, row, columns, widened.data());
-        bytes = reinterpret_cast<const uint8_t*>(widened.data());
-      }
-      const auto block = static_cast<uint64_t>(r / packed::kRowsPerBlock);
-      packed::pack_row(m.dtype_, bytes, columns, static_cast<int>(r % packed::kRowsPerBlock),
-                       out + block * block_bytes);
-    }
-  });
-  return m;
+  KL_TRY(std::vector<PackedMatrix> one, pack_matrices(compute, std::span(&tensor, 1), decode, row_order));
+  return std::move(one.front());
 }
 
 }  // namespace kinglet

@@ -20,6 +20,8 @@ void add(float* x, const float* y, int64_t n);
 void scale(float* x, float factor, int64_t n);
 void soft_cap(float* x, float cap, int64_t n);
 void gated_activation(Activation act, float* gate, const float* up, int64_t n);
+void combine(const float* rows, int64_t ld, const int32_t* row_of, const float* weights, int64_t slots, int64_t n,
+             float* out);
 void rope_half_split(const float* cos, const float* sin, int64_t half, float* x);
 float row_max(const float* x, int64_t n);
 float exp_sum(const float* x, float max, int64_t n, float* p);
@@ -39,6 +41,7 @@ inline constexpr RowKernels kRowKernels = {
     .scale = scale,
     .soft_cap = soft_cap,
     .gated_activation = gated_activation,
+    .combine = combine,
     .rope_half_split = rope_half_split,
     .store_k = store_k,
     .store_v = store_v,

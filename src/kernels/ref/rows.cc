@@ -46,6 +46,15 @@ void gated_activation(Activation act, float* gate, const float* up, int64_t n) {
   for (int64_t i = 0; i < n; ++i) gate[i] = activate(act, gate[i]) * up[i];
 }
 
+void combine(const float* rows, int64_t ld, const int32_t* row_of, const float* weights, int64_t slots, int64_t n,
+             float* out) {
+  for (int64_t i = 0; i < n; ++i) {
+    float sum = 0.0f;
+    for (int64_t s = 0; s < slots; ++s) sum = exact_fma(weights[s], rows[row_of[s] * ld + i], sum);
+    out[i] = sum;
+  }
+}
+
 void rope_half_split(const float* cos, const float* sin, int64_t half, float* x) {
   for (int64_t p = 0; p < half; ++p) {
     const float a = x[p], b = x[p + half];
