@@ -7,7 +7,7 @@
 namespace kinglet {
 namespace {
 
-// Types that ggml knows come first; the rest exists in safetensors only.
+// Types that ggml knows come first; the rest exists in safetensors or in memory only.
 constexpr std::array kTypes = {
     DTypeInfo{DType::kF32, "F32", 1, 4},
     DTypeInfo{DType::kF16, "F16", 1, 2},
@@ -48,10 +48,18 @@ constexpr std::array kTypes = {
     DTypeInfo{DType::kF8_E4M3, "F8_E4M3", 1, 1},
     DTypeInfo{DType::kF8_E5M2, "F8_E5M2", 1, 1},
     DTypeInfo{DType::kF8_E8M0, "F8_E8M0", 1, 1},
+    DTypeInfo{DType::kFp8G128, "FP8_G128", 128, 132},
+    DTypeInfo{DType::kInt4G32, "INT4_G32", 32, 24},
+    DTypeInfo{DType::kInt4G64, "INT4_G64", 64, 40},
+    DTypeInfo{DType::kInt4G128, "INT4_G128", 128, 72},
+    DTypeInfo{DType::kInt8G32, "INT8_G32", 32, 40},
+    DTypeInfo{DType::kInt8G64, "INT8_G64", 64, 72},
+    DTypeInfo{DType::kInt8G128, "INT8_G128", 128, 136},
+    DTypeInfo{DType::kNf4G64, "NF4_G64", 64, 36},
 };
 
 constexpr int64_t kFirstForeignId = 256;  // ids from here on are ours, not ggml's
-constexpr size_t kIds = 264;
+constexpr size_t kIds = 272;
 constexpr uint8_t kUnknown = 0xff;
 
 // DType value -> position in kTypes, so that a look-up is one load: row addresses are computed with it.

@@ -50,6 +50,17 @@ enum class DType : uint16_t {
   kF8_E4M3 = 261,
   kF8_E5M2 = 262,
   kF8_E8M0 = 263,
+  // Quantised weights of Hugging Face checkpoints, as the readers lay them out: a row is blocks along its columns, the
+  // last one filled up with zero bytes. Of two 4-bit values in a byte the low one comes first. E4M3 is the variant
+  // without infinities.
+  kFp8G128 = 264,   // { float scale; uint8 q[128] }, E4M3: value = q * scale
+  kInt4G32 = 265,   // { float scale; uint8 zero; uint8 pad[3]; uint8 q[16] }: value = (q - zero) * scale
+  kInt4G64 = 266,   // the same with q[32]
+  kInt4G128 = 267,  // the same with q[64]
+  kInt8G32 = 268,   // { float scale; uint8 zero; uint8 pad[3]; uint8 q[32] }, the same value
+  kInt8G64 = 269,   // the same with q[64]
+  kInt8G128 = 270,  // the same with q[128]
+  kNf4G64 = 271,    // { float absmax; uint8 q[32] }: value = level of NF4 [q] * absmax
 };
 
 struct DTypeInfo {
@@ -64,10 +75,16 @@ const DTypeInfo& dtype_info(DType type);
 std::optional<DType> dtype_from_ggml_id(int64_t id);
 std::optional<DType> dtype_from_name(std::string_view name);  // exact, as in DTypeInfo::name
 
-// Bytes of a row of `values` elements; `values` must be a multiple of the block (checked by the readers).
+// True for the types whose rows may end within a block, the rest of which is filled up: those of the last group above.
+constexpr bool has_padded_rows(DType type) {
+  return type >= DType::kFp8G128;
+}
+
+// Bytes of a row of `values` elements; without padded rows, `values` must be a multiple of the block (checked by the
+// readers).
 inline uint64_t row_bytes(DType type, uint64_t values) {
   const DTypeInfo& info = dtype_info(type);
-  return values / info.block_values * info.block_bytes;
+  return (values / info.block_values + (values % info.block_values != 0 ? 1 : 0)) * info.block_bytes;
 }
 
 }  // namespace kinglet

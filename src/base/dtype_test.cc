@@ -15,15 +15,25 @@ TEST(DType, SizesOfBlocks) {
     DType type;
     uint32_t values, bytes;
   } expected[] = {
-      {DType::kF32, 1, 4},      {DType::kQ4_0, 32, 18},     {DType::kQ8_0, 32, 34},   {DType::kQ2_K, 256, 84},
-      {DType::kQ3_K, 256, 110}, {DType::kQ4_K, 256, 144},   {DType::kQ5_K, 256, 176}, {DType::kQ6_K, 256, 210},
-      {DType::kIQ1_M, 256, 56}, {DType::kIQ4_XS, 256, 136}, {DType::kTQ1_0, 256, 54}, {DType::kMXFP4, 32, 17},
-      {DType::kNVFP4, 64, 36},  {DType::kF8_E4M3, 1, 1},    {DType::kBool, 1, 1},
+      {DType::kF32, 1, 4},         {DType::kQ4_0, 32, 18},     {DType::kQ8_0, 32, 34},   {DType::kQ2_K, 256, 84},
+      {DType::kQ3_K, 256, 110},    {DType::kQ4_K, 256, 144},   {DType::kQ5_K, 256, 176}, {DType::kQ6_K, 256, 210},
+      {DType::kIQ1_M, 256, 56},    {DType::kIQ4_XS, 256, 136}, {DType::kTQ1_0, 256, 54}, {DType::kMXFP4, 32, 17},
+      {DType::kNVFP4, 64, 36},     {DType::kF8_E4M3, 1, 1},    {DType::kBool, 1, 1},     {DType::kFp8G128, 128, 132},
+      {DType::kInt4G128, 128, 72}, {DType::kInt8G32, 32, 40},  {DType::kNf4G64, 64, 36},
   };
   for (const auto& e : expected) {
     EXPECT_EQ(dtype_info(e.type).block_values, e.values) << dtype_info(e.type).name;
     EXPECT_EQ(dtype_info(e.type).block_bytes, e.bytes) << dtype_info(e.type).name;
   }
+}
+
+TEST(DType, RowsOfGroupsEndWithAFilledBlock) {
+  EXPECT_EQ(row_bytes(DType::kInt4G128, 256), 144u);
+  EXPECT_EQ(row_bytes(DType::kInt4G128, 257), 216u);
+  EXPECT_EQ(row_bytes(DType::kNf4G64, 1), 36u);
+  EXPECT_TRUE(has_padded_rows(DType::kFp8G128));
+  EXPECT_FALSE(has_padded_rows(DType::kF8_E8M0));
+  EXPECT_FALSE(has_padded_rows(DType::kNVFP4));
 }
 
 TEST(DType, GgmlIdsAndNamesLeadBackToTheType) {

@@ -25,12 +25,7 @@ void bf16(const uint8_t* at, float* out) {
 
 // The "FN" variant of E4M3: no infinities, one NaN pattern (OCP 8-bit floating point specification).
 void f8_e4m3(const uint8_t* at, float* out) {
-  const uint32_t exponent = *at >> 3 & 15u;
-  const auto mantissa = static_cast<float>(*at & 7u);
-  float magnitude =
-      exponent == 0 ? mantissa * 0x1p-9f : (1.0f + mantissa / 8.0f) * std::bit_cast<float>((exponent + 120u) << 23);
-  if ((*at & 0x7f) == 0x7f) magnitude = std::numeric_limits<float>::quiet_NaN();
-  *out = *at & 0x80 ? -magnitude : magnitude;
+  *out = blocks::e4m3(*at);
 }
 
 // E5M2 is a half float's upper byte.
@@ -78,6 +73,14 @@ blocks::Decoder decoder_of(DType type) {
     case DType::kTQ2_0: return blocks::tq2_0;
     case DType::kMXFP4: return blocks::mxfp4;
     case DType::kNVFP4: return blocks::nvfp4;
+    case DType::kFp8G128: return blocks::fp8_g128;
+    case DType::kInt4G32: return blocks::int4_g32;
+    case DType::kInt4G64: return blocks::int4_g64;
+    case DType::kInt4G128: return blocks::int4_g128;
+    case DType::kInt8G32: return blocks::int8_g32;
+    case DType::kInt8G64: return blocks::int8_g64;
+    case DType::kInt8G128: return blocks::int8_g128;
+    case DType::kNf4G64: return blocks::nf4_g64;
     case DType::kI8: case DType::kI16: case DType::kI32: case DType::kI64:
     case DType::kU8: case DType::kU16: case DType::kU32: case DType::kU64: case DType::kBool:
       return nullptr;
@@ -96,7 +99,8 @@ void decode_row(DType type, const std::byte* blocks, int64_t values, float* out)
   const blocks::Decoder decode = decoder_of(type);
   KL_CHECK(decode != nullptr, "decode_row of a type that has no decoder");
   const DTypeInfo& info = dtype_info(type);
-  KL_CHECK(values >= 0 && values % info.block_values == 0, "decode_row of a part of a block");
+  const int64_t left = values % info.block_values;
+  KL_CHECK(values >= 0 && (left == 0 || has_padded_rows(type)), "decode_row of a part of a block");
   if (values == 0) return;
   const auto* from = reinterpret_cast<const uint8_t*>(blocks);
   if (type == DType::kF32) {
@@ -109,13 +113,19 @@ void decode_row(DType type, const std::byte* blocks, int64_t values, float* out)
     from += info.block_bytes;
     out += info.block_values;
   }
+  if (left == 0) return;
+  float last[128];
+  decode(from, last);
+  std::memcpy(out, last, static_cast<size_t>(left) * sizeof(float));
 }
 
 void decode_tensor(const TensorView& tensor, std::span<float> out) {
   const int64_t values = tensor.elements();
   KL_CHECK(static_cast<uint64_t>(values) == out.size(), "decode_tensor into a buffer of another size");
-  KL_CHECK(tensor.data.size() == row_bytes(tensor.dtype, static_cast<uint64_t>(values)), "a tensor of another size");
-  decode_row(tensor.dtype, tensor.data.data(), values, out.data());
+  const int64_t rows = tensor.rows(), columns = tensor.columns();
+  const uint64_t bytes = static_cast<uint64_t>(rows) * row_bytes(tensor.dtype, static_cast<uint64_t>(columns));
+  KL_CHECK(tensor.data.size() == bytes, "a tensor of another size");
+  for (int64_t r = 0; r < rows; ++r) decode_row(tensor.dtype, tensor.row(r), columns, out.data() + r * columns);
 }
 
 }  // namespace kinglet

@@ -13,7 +13,8 @@ namespace kinglet {
 // True for the types decode_row accepts (all floating and quantised types; not the integer types).
 bool can_decode(DType type);
 
-// Decodes `values` elements (a multiple of the type's block) from `blocks` into `out`. KL_CHECKs can_decode(type).
+// Decodes `values` elements (a multiple of the type's block, but for padded rows) from `blocks` into `out`. KL_CHECKs
+// can_decode(type).
 void decode_row(DType type, const std::byte* blocks, int64_t values, float* out);
 
 // The whole tensor, row-major.

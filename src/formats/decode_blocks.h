@@ -55,4 +55,15 @@ void iq3_s(const uint8_t* block, float* out);
 void iq4_nl(const uint8_t* block, float* out);
 void iq4_xs(const uint8_t* block, float* out);
 
+// decode_groups.cc
+float e4m3(uint8_t x);
+void fp8_g128(const uint8_t* block, float* out);
+void int4_g32(const uint8_t* block, float* out);
+void int4_g64(const uint8_t* block, float* out);
+void int4_g128(const uint8_t* block, float* out);
+void int8_g32(const uint8_t* block, float* out);
+void int8_g64(const uint8_t* block, float* out);
+void int8_g128(const uint8_t* block, float* out);
+void nf4_g64(const uint8_t* block, float* out);
+
 }  // namespace kinglet::blocks

@@ -112,6 +112,37 @@ TEST(Decode, EightBitFloats) {
   EXPECT_EQ(decode_one(DType::kF64, std::bit_cast<uint64_t>(0.1)), 0.1f);
 }
 
+// A block that begins with a scale of 0.5 and goes on with `bytes`.
+std::vector<uint8_t> half_scaled(size_t size, std::initializer_list<uint8_t> bytes) {
+  std::vector<uint8_t> block(size);
+  block[3] = 0x3f;
+  std::copy(bytes.begin(), bytes.end(), block.begin() + 4);
+  return block;
+}
+
+std::vector<float> decoded(DType type, const std::vector<uint8_t>& bytes, int64_t values) {
+  std::vector<float> out(static_cast<size_t>(values));
+  decode_row(type, std::as_bytes(std::span(bytes)).data(), values, out.data());
+  return out;
+}
+
+TEST(Decode, GroupsOfHuggingFaceCheckpoints) {
+  EXPECT_EQ(decoded(DType::kInt4G32, half_scaled(24, {8, 0, 0, 0, 0xf3, 0x08}), 4),
+            (std::vector<float>{-2.5f, 3.5f, 0.0f, -4.0f}));
+  EXPECT_EQ(decoded(DType::kInt8G64, half_scaled(72, {128, 0, 0, 0, 255, 0, 130}), 3),
+            (std::vector<float>{63.5f, -64.0f, 1.0f}));
+  EXPECT_EQ(decoded(DType::kFp8G128, half_scaled(132, {0x38, 0xb9, 0x01}), 3),
+            (std::vector<float>{0.5f, -0.5625f, 0x1p-10f}));
+  EXPECT_EQ(decoded(DType::kNf4G64, half_scaled(36, {0x70, 0x0f}), 4), (std::vector<float>{-0.5f, 0.0f, 0.5f, -0.5f}));
+  std::vector<uint8_t> rows(2 * 2 * 72);
+  rows[144 + 72 + 3] = 0x3f;  // the second block of the second row
+  rows[144 + 72 + 8] = 6;
+  std::vector<float> out(2 * 129);
+  decode_tensor({"padded", DType::kInt4G128, {2, 129}, std::as_bytes(std::span(rows))}, out);
+  EXPECT_EQ(out[128], 0.0f);
+  EXPECT_EQ(out[257], 3.0f);
+}
+
 TEST(Decode, KnowsWhichTypesItDecodes) {
   for (DType type : {DType::kI8, DType::kI16, DType::kI32, DType::kI64, DType::kU8, DType::kU64, DType::kBool}) {
     EXPECT_FALSE(can_decode(type)) << dtype_info(type).name;
