@@ -10,7 +10,13 @@ Each row is a Hugging Face config as a release of that family would write it, an
   gain    how far the matrices' standard deviation is above 1/sqrt(inputs).
 Sizes are chosen so that no two dimensions are equal by accident: a swap of hidden, heads*head_dim, key width or
 feed-forward width must not go unnoticed.
+
+  mtp     layers for multi-token prediction that the checkpoint holds after the last one.
+  oracle  the config that transformers is given where it does not know the published one; None: the same.
+  pending True until the engine knows the family: its tests pass over the row.
 """
+from first_list import FIRST_LIST
+from rows import new_style, row
 
 
 def _llama(**kw):
@@ -19,15 +25,6 @@ def _llama(**kw):
                 max_position_embeddings=2048, pretraining_tp=1, rms_norm_eps=1e-5, rope_scaling=None,
                 rope_theta=10000.0, tie_word_embeddings=False, use_cache=True, torch_dtype="float32")
     return {**base, **kw}
-
-
-def _new_style(config):
-    """transformers 5 writes `rope_parameters` and `dtype`; older releases `rope_theta`, `rope_scaling`, `torch_dtype`."""
-    c = dict(config)
-    scaling = c.pop("rope_scaling", None) or {"rope_type": "default"}
-    c["rope_parameters"] = {"rope_theta": c.pop("rope_theta"), **scaling}
-    c["dtype"] = c.pop("torch_dtype")
-    return c
 
 
 def _smollm3(**kw):
@@ -66,18 +63,13 @@ def _mistral(**kw):
     return {**base, **kw}
 
 
-def _row(name, family, config, dtype="F32", shards=1, tokens=64, gguf=None, grid=False, nested=False, gain=1.5):
-    return dict(name=name, family=family, config=config, dtype=dtype, shards=shards, tokens=tokens, gguf=gguf,
-                grid=grid, nested=nested, gain=gain)
-
-
 TINY = [
     # Llama 1-2: untied, one KV head for three heads.
-    _row("llama-mqa", "llama",
+    row("llama-mqa", "llama",
          _llama(hidden_size=96, intermediate_size=64, num_hidden_layers=1, num_attention_heads=3,
                 num_key_value_heads=1, vocab_size=263), gguf="F32"),
     # Llama 3.1-3.3: frequencies in all three ranges of the rule within 64 positions; tied as the 1B and 3B are.
-    _row("llama31-rope", "llama",
+    row("llama31-rope", "llama",
          _llama(hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4,
                 num_key_value_heads=2, head_dim=32, vocab_size=307, rope_theta=500000.0, tie_word_embeddings=True,
                 max_position_embeddings=1024,
@@ -86,67 +78,67 @@ TINY = [
                                   original_max_position_embeddings=32, rope_type="llama3")),
          dtype="BF16", shards=2, tokens=96, gguf="F16", grid=True),
     # Biases everywhere, linear scaling, head_dim * heads > hidden, every head its own key.
-    _row("llama-biases", "llama",
-         _new_style(_llama(hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=2,
+    row("llama-biases", "llama",
+         new_style(_llama(hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=2,
                            num_key_value_heads=2, head_dim=48, vocab_size=353, attention_bias=True, mlp_bias=True,
                            torch_dtype="bfloat16", rope_scaling=dict(rope_type="linear", factor=4.0))),
          dtype="BF16", gguf="F16", grid=True),
     # SmolLM2: three query heads to a key as the 135M and 360M have them.
-    _row("smollm2-six", "smollm2",
+    row("smollm2-six", "smollm2",
          _llama(hidden_size=192, intermediate_size=64, num_hidden_layers=1, num_attention_heads=6,
                 num_key_value_heads=2, vocab_size=263, rope_theta=100000.0, tie_word_embeddings=True,
                 is_llama_config=True, rope_interleaved=False, torch_dtype="bfloat16"),
          dtype="BF16", gguf="F16", grid=True),
-    _row("smollm2-five", "smollm2",
+    row("smollm2-five", "smollm2",
          _llama(hidden_size=160, intermediate_size=96, num_hidden_layers=1, num_attention_heads=5,
                 num_key_value_heads=5, vocab_size=309, rope_theta=10000.0, tie_word_embeddings=True,
                 is_llama_config=True, rope_interleaved=False, max_position_embeddings=8192, torch_dtype="bfloat16"),
          dtype="BF16"),
     # SmolLM3: the default interval leaves layer 3 (of 0..4) without rotation.
-    _row("smollm3-interval", "smollm3",
+    row("smollm3-interval", "smollm3",
          _smollm3(hidden_size=64, intermediate_size=96, num_hidden_layers=5, num_attention_heads=4,
                   num_key_value_heads=2, vocab_size=317, torch_dtype="bfloat16"),
          dtype="BF16", gguf="F16", grid=True),
     # An explicit list that no interval gives, no tie.
-    _row("smollm3-list", "smollm3",
+    row("smollm3-list", "smollm3",
          _smollm3(hidden_size=96, intermediate_size=64, num_hidden_layers=3, num_attention_heads=3,
                   num_key_value_heads=1, vocab_size=323, no_rope_layers=[0, 1, 1], tie_word_embeddings=False,
                   torch_dtype="bfloat16"),
          dtype="BF16"),
     # Qwen2/2.5: biases on q, k, v; `sliding_window` is stated and must be ignored.
-    _row("qwen2-tied", "qwen2",
+    row("qwen2-tied", "qwen2",
          _qwen("qwen2", hidden_size=96, intermediate_size=160, num_hidden_layers=2, num_attention_heads=3,
                num_key_value_heads=1, vocab_size=347, sliding_window=16, torch_dtype="bfloat16"),
          dtype="BF16", gguf="F16", grid=True),
     # The window in use, from layer 1 on.
-    _row("qwen2-window", "qwen2",
+    row("qwen2-window", "qwen2",
          _qwen("qwen2", hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
                num_key_value_heads=1, vocab_size=313, sliding_window=24, use_sliding_window=True,
                max_window_layers=1, tie_word_embeddings=False, rope_theta=10000.0)),
     # Qwen3: q and k norms, five heads of 32 on a hidden size of 64.
-    _row("qwen3-five", "qwen3",
+    row("qwen3-five", "qwen3",
          _qwen("qwen3", hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=5,
                num_key_value_heads=1, head_dim=32, vocab_size=337, torch_dtype="bfloat16"),
          dtype="BF16", gguf="F16", grid=True),
-    _row("qwen3-bias", "qwen3",
-         _new_style(_qwen("qwen3", hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+    row("qwen3-bias", "qwen3",
+         new_style(_qwen("qwen3", hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
                           num_key_value_heads=2, head_dim=48, vocab_size=329, attention_bias=True,
                           tie_word_embeddings=False, torch_dtype="float16")),
          dtype="F16", shards=3),
     # Gemma 3 270M/1B: six-layer pattern, one key head; the window is far shorter than the sequence.
-    _row("gemma3-text", "gemma3",
+    row("gemma3-text", "gemma3",
          _gemma3(hidden_size=32, intermediate_size=64, num_hidden_layers=7, num_attention_heads=2,
                  num_key_value_heads=1, head_dim=32, query_pre_attn_scalar=32, sliding_window=20, vocab_size=319,
                  _sliding_window_pattern=6), gguf="F32"),
     # Gemma 3 4B and up: nested config, linear scaling on global layers only, vision tensors to pass over.
-    _row("gemma3-nested", "gemma3",
+    row("gemma3-nested", "gemma3",
          _gemma3(hidden_size=32, intermediate_size=96, num_hidden_layers=6, num_attention_heads=4,
                  num_key_value_heads=2, head_dim=32, query_pre_attn_scalar=32, sliding_window=24, vocab_size=303,
                  sliding_window_pattern=6, rope_scaling=dict(factor=8.0, rope_type="linear"),
                  torch_dtype="bfloat16"),
          dtype="BF16", gguf="F16", grid=True, nested=True),
     # The 27B's score scale (not head_dim), layer types as transformers 5 writes them, a longer sequence.
-    _row("gemma3-scalar", "gemma3",
+    row("gemma3-scalar", "gemma3",
          dict(architectures=["Gemma3ForCausalLM"], model_type="gemma3_text", attention_bias=False, bos_token_id=2,
               eos_token_id=[1, 106], pad_token_id=0, hidden_activation="gelu_pytorch_tanh", hidden_size=96,
               intermediate_size=64, num_hidden_layers=3, num_attention_heads=3, num_key_value_heads=1, head_dim=48,
@@ -157,13 +149,15 @@ TINY = [
                                    sliding_attention=dict(rope_theta=10000.0, rope_type="default"))),
          dtype="BF16", tokens=256),
     # Mistral 7B 0.1: a sliding window in every layer, longer than one KV page and shorter than the sequence.
-    _row("mistral-window", "mistral",
+    row("mistral-window", "mistral",
          _mistral(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
                   num_key_value_heads=1, vocab_size=307, sliding_window=72), tokens=256),
     # Mistral 0.3 / Nemo: no window, head_dim below hidden / heads.
-    _row("mistral-nemo", "mistral",
+    row("mistral-nemo", "mistral",
          _mistral(hidden_size=96, intermediate_size=128, num_hidden_layers=2, num_attention_heads=3,
                   num_key_value_heads=1, head_dim=16, vocab_size=317, rope_theta=1000000.0,
                   torch_dtype="bfloat16"),
          dtype="BF16", gguf="F16", grid=True),
 ]
+
+TINY += FIRST_LIST

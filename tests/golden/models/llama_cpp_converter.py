@@ -1,0 +1,61 @@
+"""GGUF twins by llama.cpp's own converter, from the source package of the pinned llama-cpp-python.
+
+  python llama_cpp_converter.py HF_FOLDER OUT.gguf F32|F16
+
+The package is fetched once into a scratch folder outside the tree (KINGLET_CONVERTER names one that is already unpacked:
+the folder with convert_hf_to_gguf.py). The converter runs in a process of its own, since it brings its own `gguf`. Our
+models have no vocabulary, so that step is left out; `kinglet logits --tokens` needs none.
+"""
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+PACKAGE = "llama-cpp-python==0.3.36"
+
+
+def converter_folder():
+    given = os.environ.get("KINGLET_CONVERTER")
+    if given:
+        return Path(given)
+    scratch = Path(tempfile.gettempdir()) / "kinglet-llama-cpp-converter"
+    found = sorted(scratch.glob("llama_cpp_python-*/vendor/llama.cpp"))
+    if not found:
+        subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", PACKAGE, "-d",
+                        str(scratch)], check=True)
+        with tarfile.open(next(scratch.glob("*.tar.gz"))) as archive:
+            archive.extractall(scratch, filter="data")
+        found = sorted(scratch.glob("llama_cpp_python-*/vendor/llama.cpp"))
+    return found[0]
+
+
+def convert(folder, path, kind):
+    """Writes the GGUF twin of a Hugging Face folder; `kind` is the type of its matrices."""
+    path.parent.mkdir(exist_ok=True)
+    # -O: some of its assertions hold the sizes of one release (a head of 128); the golden logits judge its result.
+    subprocess.run([sys.executable, "-O", __file__, str(folder), str(path), kind], check=True)
+
+
+def main(folder, path, kind):
+    root = converter_folder()
+    sys.path[:0] = [str(root), str(root / "gguf-py")]
+    import logging
+
+    import gguf
+    import torch
+    from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
+
+    logging.basicConfig(level=logging.WARNING)
+    types = {"F32": gguf.LlamaFileType.ALL_F32, "F16": gguf.LlamaFileType.MOSTLY_F16}
+    with torch.inference_mode():
+        parameters = ModelBase.load_hparams(Path(folder), False)
+        known = get_model_class(get_model_architecture(parameters, ModelType.TEXT), mmproj=False)
+        without_vocabulary = type(known.__name__, (known,), {"model_arch": known.model_arch,
+                                                             "set_vocab": lambda self: None})
+        without_vocabulary(Path(folder), types[kind], Path(path)).write()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,17 @@
+"""One row of the table of tiny models; tiny_models.py says what the fields mean."""
+
+
+def new_style(config):
+    """transformers 5 writes `rope_parameters` and `dtype`; older releases `rope_theta`, `rope_scaling`, `torch_dtype`."""
+    c = dict(config)
+    scaling = c.pop("rope_scaling", None) or {"rope_type": "default"}
+    c["rope_parameters"] = {"rope_theta": c.pop("rope_theta"), **scaling}
+    c["dtype"] = c.pop("torch_dtype")
+    return c
+
+
+def row(name, family, config, dtype="F32", shards=1, tokens=64, gguf=None, grid=False, nested=False, gain=1.5,
+        mtp=None, oracle=None, tolerance=1e-4, pending=False):
+    return dict(name=name, family=family, config=config, dtype=dtype, shards=shards, tokens=tokens, gguf=gguf,
+                grid=grid, nested=nested, gain=gain, mtp=mtp, oracle=oracle, tolerance=tolerance,
+                pending=pending)
