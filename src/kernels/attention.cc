@@ -68,6 +68,12 @@ struct Job {
   int64_t first_visible(int64_t position) const {
     return params.window > 0 ? std::max<int64_t>(0, position - params.window + 1) : 0;
   }
+  int64_t end_visible(const Item& item, int64_t r) const {
+    const int64_t position = this->position(item, r);
+    if (params.causal) return position + 1;
+    const int64_t end = item.slice->first_position + item.slice->tokens;
+    return params.window > 0 ? std::min(end, position + params.window) : end;
+  }
   // Floats of one row's partial result of a tile: max, sum, values.
   int64_t partial_row() const { return value_stride(layout) + 16; }
 };
@@ -135,13 +141,13 @@ AttentionTile prepare_rows(const Job& job, const Item& item, const Workspace& w)
   return tile;
 }
 
-// What each row sees of a tile: a function of its position and the window alone.
+// What each row sees of a tile: a function of its position and the window (and the text's end, if not causal) alone.
 void set_visible(const Job& job, const Item& item, int64_t tile, int32_t* first, int32_t* last) {
   const int64_t base = tile * kAttentionTile;
   for (int64_t r = 0; r < item.rows; ++r) {
     const int64_t position = job.position(item, r);
     const int64_t begin = std::clamp<int64_t>(job.first_visible(position) - base, 0, kAttentionTile);
-    const int64_t end = std::clamp<int64_t>(position + 1 - base, 0, kAttentionTile);
+    const int64_t end = std::clamp<int64_t>(job.end_visible(item, r) - base, 0, kAttentionTile);
     first[r] = static_cast<int32_t>(begin);
     last[r] = static_cast<int32_t>(std::max(begin, end));
   }
@@ -203,8 +209,8 @@ void merge_partials(const Job& job, const Item& item, const float* partials) {
   const int64_t stride = value_stride(job.layout);
   for (int64_t r = 0; r < item.rows; ++r) {
     start_row(job, item, r, w.m[r], w.l[r], w.a);
-    const int64_t position = job.position(item, r), first = job.first_visible(position) / kAttentionTile;
-    for (int64_t tile = first; tile <= position / kAttentionTile; ++tile) {
+    const int64_t first = job.first_visible(job.position(item, r)) / kAttentionTile;
+    for (int64_t tile = first; tile <= (job.end_visible(item, r) - 1) / kAttentionTile; ++tile) {
       const float* from = partials + item.partials + ((tile - item.first_tile) * item.rows + r) * job.partial_row();
       job.kernels.attention_merge(w.m + r, w.l + r, w.a, from[0], from[1], from + 16, stride);
     }
@@ -224,7 +230,7 @@ void list_items(const Job& job, std::span<const SequenceSlice> slices, int64_t m
         item.first_row = row;
         item.rows = std::min(most_rows, rows - row);
         item.first_tile = job.first_visible(job.position(item, 0)) / kAttentionTile;
-        item.tiles = job.position(item, item.rows - 1) / kAttentionTile + 1 - item.first_tile;
+        item.tiles = (job.end_visible(item, item.rows - 1) - 1) / kAttentionTile + 1 - item.first_tile;
         items.push_back(item);
       }
     }

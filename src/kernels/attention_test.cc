@@ -294,12 +294,15 @@ TEST(Attention, ValuesInKeysEqualTheSameValuesStoredApart) {
 std::vector<double> naive(const Sequences& s, int64_t position, int64_t head) {
   const int64_t kv_head = head * s.layout.kv_heads / s.params.heads, dims = s.layout.head_dim;
   const int64_t first = s.params.window > 0 ? std::max<int64_t>(0, position - s.params.window + 1) : 0;
+  const int64_t end = s.params.causal       ? position + 1
+                      : s.params.window > 0 ? std::min(s.lengths[0], position + s.params.window)
+                                            : s.lengths[0];
   const auto stored = [&](float x) {
     return static_cast<double>(s.layout.type == KvType::kF16 ? half_to_float(float_to_half(x)) : x);
   };
   std::vector<double> weights;
   double max = -std::numeric_limits<double>::infinity(), sum = 0.0;
-  for (int64_t i = first; i <= position; ++i) {
+  for (int64_t i = first; i < end; ++i) {
     double dot = 0.0;
     for (int64_t d = 0; d < dims; ++d) {
       dot += stored(s.k[0][static_cast<size_t>(i * s.k_row() + kv_head * dims + d)]) *
@@ -318,13 +321,39 @@ std::vector<double> naive(const Sequences& s, int64_t position, int64_t head) {
   }
   for (double& w : weights) sum += w = std::exp(w - max);
   std::vector<double> out(static_cast<size_t>(s.layout.value_dim), 0.0);
-  for (int64_t i = first; i <= position; ++i) {
+  for (int64_t i = first; i < end; ++i) {
     for (size_t d = 0; d < out.size(); ++d) {
       const double v = stored(s.v[0][static_cast<size_t>(i * s.v_row() + kv_head * s.layout.value_dim) + d]);
       out[d] += weights[static_cast<size_t>(i - first)] / sum * v;
     }
   }
   return out;
+}
+
+// An encoder's text: a word at the start sees the end, however wide the batch and the window.
+TEST(Attention, EncodersSeeBothSides) {
+  Random random(14);
+  for (int round = 0; round < 9; ++round) {
+    Sequences s = random_case(random, static_cast<KvType>(round % 3), round % 4 == 0 ? 300 : 70);
+    s.params.causal = false;
+    ThreadPool one(1), three(3);
+    const int64_t count = static_cast<int64_t>(s.lengths.size());
+    const auto whole = [](size_t) { return 100000; };
+    Cache expected_cache(s.layout, count, s.longest());
+    const Outputs expected = run({&ref_table(), &one}, s, expected_cache, whole);
+    for (IsaLevel level : available_isa_levels()) {
+      Cache cache(s.layout, count, s.longest());
+      expect_same(run({&kernel_table(level), &three}, s, cache, whole), expected, describe(s));
+    }
+    if (s.layout.type == KvType::kQ8_0) continue;
+    for (int64_t position : {int64_t{0}, s.lengths[0] / 2, s.lengths[0] - 1}) {
+      const std::vector<double> exact = naive(s, position, 0);
+      for (size_t d = 0; d < exact.size(); ++d) {
+        const float got = expected[0][static_cast<size_t>(position * s.out_row()) + d];
+        ASSERT_NEAR(static_cast<double>(got), exact[d], 2e-5) << describe(s) << " position " << position;
+      }
+    }
+  }
 }
 
 TEST(Attention, IsTheSoftmaxOfTheScores) {

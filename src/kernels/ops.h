@@ -182,9 +182,12 @@ struct AttentionParams {
   int64_t window = 0;     // 0: none; else a token sees itself and the window - 1 positions before it
   // [heads] or null: one more logit a head, after the cap. It takes part in the softmax but has no value.
   const float* sinks = nullptr;
+  // False (encoders of text): a token sees all positions up to the end of its slice, which must be the whole text; a
+  // window then reaches as far to the right as to the left.
+  bool causal = true;
 };
 // out[t][h] = softmax over the visible positions of (q·k) applied to v; q is [tokens][heads][head_dim], out
-// [tokens][heads][value_dim]. Causal. Keys and values are read as the cache stores them, this step's too (kv_store
+// [tokens][heads][value_dim]. Keys and values are read as the cache stores them, this step's too (kv_store
 // first). Positions are walked in tiles of 256 at absolute positions; tiles are merged in order.
 void attention(const Compute& compute, const KvLayout& layout, const AttentionParams& params,
                std::span<const SequenceSlice> slices, const float* q, int64_t ldq, float* out, int64_t ldo);
