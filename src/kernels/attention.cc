@@ -5,6 +5,7 @@
 // far into a text), their tiles are handed out separately; the partial results are stored and merged in the same order
 // by the same formula. So neither the cut nor the number of workers can show in the bits.
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <memory>
 #include <new>
@@ -84,14 +85,16 @@ struct Workspace {
   float *m = nullptr, *l = nullptr, *a = nullptr;
   int8_t* q8 = nullptr;
   int32_t *q8_offset = nullptr, *first = nullptr, *last = nullptr;
+  uint64_t* selected = nullptr;
 };
 
 Workspace reserve_workspace(const KvLayout& layout, int64_t rows) {
   static thread_local GrowingBuffer memory;
   const int64_t qs = query_stride(layout), vs = value_stride(layout), scalars = round_up(rows, 16);
   const int64_t scratch = round_up(attention_scratch_floats(layout, rows), 16);
-  float* next = memory.reserve(rows * (qs + 2 * vs) + round_up(rows * qs / 4, 16) +
-                               2 * round_up(rows * qs / kKvGroup, 16) + 6 * scalars + scratch);
+  float* next =
+      memory.reserve(rows * (qs + 2 * vs) + round_up(rows * qs / 4, 16) + 2 * round_up(rows * qs / kKvGroup, 16) +
+                     6 * scalars + scratch + 2 * kTileWords * scalars);
   const auto take = [&next](int64_t floats) {
     float* p = next;
     next += floats;
@@ -111,6 +114,7 @@ Workspace reserve_workspace(const KvLayout& layout, int64_t rows) {
   w.l = take(scalars);
   w.first = reinterpret_cast<int32_t*>(take(scalars));
   w.last = reinterpret_cast<int32_t*>(take(scalars));
+  w.selected = reinterpret_cast<uint64_t*>(take(2 * kTileWords * scalars));
   return w;
 }
 
@@ -133,6 +137,7 @@ AttentionTile prepare_rows(const Job& job, const Item& item, const Workspace& w)
   tile.q8_offset = w.q8_offset;
   tile.first = w.first;
   tile.last = w.last;
+  tile.selected = job.params.selected != nullptr ? w.selected : nullptr;
   tile.soft_cap = job.params.soft_cap;
   tile.scratch = w.scratch;
   tile.max = w.max;
@@ -141,15 +146,40 @@ AttentionTile prepare_rows(const Job& job, const Item& item, const Workspace& w)
   return tile;
 }
 
+// Bits [0, n) of a word.
+uint64_t low_bits(int64_t n) {
+  return n <= 0 ? 0 : n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1;
+}
+
+// Narrows what row r may see of a tile to what is selected.
+void select_visible(const Job& job, const Item& item, int64_t r, int64_t tile, const Workspace& w) {
+  const AttentionParams& params = job.params;
+  const int64_t t = item.slice->first_token + job.token(item, r);
+  const uint64_t* from =
+      params.selected + t * params.selected_stride + item.kv_head * params.selected_head_stride + tile * kTileWords;
+  uint64_t* to = w.selected + r * kTileWords;
+  int64_t first = kAttentionTile, last = 0;
+  for (int64_t i = 0; i < kTileWords; ++i) {
+    const uint64_t visible = low_bits(w.last[r] - 64 * i) & ~low_bits(w.first[r] - 64 * i);
+    to[i] = visible == 0 ? 0 : from[i] & visible;  // rows end with the slice, which may be in the middle of a tile
+    if (to[i] == 0) continue;
+    first = std::min<int64_t>(first, 64 * i + std::countr_zero(to[i]));
+    last = 64 * i + 64 - std::countl_zero(to[i]);
+  }
+  w.first[r] = static_cast<int32_t>(std::min(first, last));
+  w.last[r] = static_cast<int32_t>(last);
+}
+
 // What each row sees of a tile: a function of its position and the window (and the text's end, if not causal) alone.
-void set_visible(const Job& job, const Item& item, int64_t tile, int32_t* first, int32_t* last) {
+void set_visible(const Job& job, const Item& item, int64_t tile, const Workspace& w) {
   const int64_t base = tile * kAttentionTile;
   for (int64_t r = 0; r < item.rows; ++r) {
     const int64_t position = job.position(item, r);
     const int64_t begin = std::clamp<int64_t>(job.first_visible(position) - base, 0, kAttentionTile);
     const int64_t end = std::clamp<int64_t>(job.end_visible(item, r) - base, 0, kAttentionTile);
-    first[r] = static_cast<int32_t>(begin);
-    last[r] = static_cast<int32_t>(std::max(begin, end));
+    w.first[r] = static_cast<int32_t>(begin);
+    w.last[r] = static_cast<int32_t>(std::max(begin, end));
+    if (job.params.selected != nullptr) select_visible(job, item, r, tile, w);
   }
 }
 
@@ -173,7 +203,7 @@ void attend_item(const Job& job, const Item& item) {
   const int64_t stride = value_stride(job.layout);
   for (int64_t r = 0; r < item.rows; ++r) start_row(job, item, r, w.m[r], w.l[r], w.a + r * stride);
   for (tile.tile = item.first_tile; tile.tile < item.first_tile + item.tiles; ++tile.tile) {
-    set_visible(job, item, tile.tile, w.first, w.last);
+    set_visible(job, item, tile.tile, w);
     tile.more = tile.tile + 1 < item.first_tile + item.tiles;
     job.kernels.attention_tile(tile);
     for (int64_t r = 0; r < item.rows; ++r) {
@@ -192,11 +222,12 @@ void attend_partial(const Job& job, const Item& item, int64_t begin, int64_t end
   for (int64_t i = begin; i < end; ++i) {
     tile.tile = item.first_tile + i;
     tile.more = i + 1 < end;
-    set_visible(job, item, tile.tile, w.first, w.last);
+    set_visible(job, item, tile.tile, w);
     job.kernels.attention_tile(tile);
     for (int64_t r = 0; r < item.rows; ++r) {
-      if (w.first[r] == w.last[r]) continue;
       float* to = partials + item.partials + (i * item.rows + r) * job.partial_row();
+      to[1] = 0.0f;
+      if (w.first[r] == w.last[r]) continue;
       to[0] = w.max[r];
       to[1] = w.sum[r];
       std::copy_n(w.acc + r * stride, stride, to + 16);
@@ -209,9 +240,9 @@ void merge_partials(const Job& job, const Item& item, const float* partials) {
   const int64_t stride = value_stride(job.layout);
   for (int64_t r = 0; r < item.rows; ++r) {
     start_row(job, item, r, w.m[r], w.l[r], w.a);
-    const int64_t first = job.first_visible(job.position(item, r)) / kAttentionTile;
-    for (int64_t tile = first; tile <= (job.end_visible(item, r) - 1) / kAttentionTile; ++tile) {
-      const float* from = partials + item.partials + ((tile - item.first_tile) * item.rows + r) * job.partial_row();
+    for (int64_t i = 0; i < item.tiles; ++i) {
+      const float* from = partials + item.partials + (i * item.rows + r) * job.partial_row();
+      if (from[1] == 0.0f) continue;  // not seen: its maximum alone would have added exp(0)
       job.kernels.attention_merge(w.m + r, w.l + r, w.a, from[0], from[1], from + 16, stride);
     }
     finish_row(job, item, r, w.a, w.l[r]);

@@ -17,6 +17,17 @@ using testing::first_difference;
 using testing::Random;
 using testing::ref_table;
 
+// Rows of bits: nothing, everything, single positions, or runs as long as a block of block-sparse attention.
+void add_random_selection(Random& random, std::vector<uint64_t>& bits, int64_t words) {
+  const int64_t kind = random.below(5);
+  for (int64_t i = 0; i < words; ++i) {
+    const uint64_t word = random.engine();
+    const uint64_t sparse = word & random.engine() & random.engine() & random.engine();
+    const uint64_t kinds[] = {0, ~uint64_t{0}, word, sparse, word % 3 == 0 ? ~uint64_t{0} : word % 3 == 1 ? 0 : sparse};
+    bits.push_back(kinds[kind]);
+  }
+}
+
 // A cache of pages for some sequences, filled by kv_store.
 class Cache {
  public:
@@ -62,22 +73,28 @@ struct Sequences {
   std::vector<int64_t> lengths;
   std::vector<std::vector<float>> k, v, q;  // by sequence, [position][heads * dim]
   std::vector<float> sinks;                 // by head, or none
+  // What is selected, or none: by sequence, [position][kv head or all][position / 64].
+  std::vector<std::vector<uint64_t>> selected;
+  bool selected_by_head = false;
 
   int64_t k_row() const { return layout.kv_heads * layout.head_dim; }
   int64_t v_row() const { return layout.kv_heads * layout.value_dim; }
   int64_t q_row() const { return params.heads * layout.head_dim; }
   int64_t out_row() const { return params.heads * layout.value_dim; }
-  AttentionParams with_sinks() const {
-    AttentionParams all = params;
-    all.sinks = sinks.empty() ? nullptr : sinks.data();
-    return all;
+  int64_t words(size_t sequence) const { return (lengths[sequence] + 63) / 64; }
+  int64_t selected_rows() const { return selected_by_head ? layout.kv_heads : 1; }
+  bool sees(size_t sequence, int64_t token, int64_t kv_head, int64_t position) const {
+    if (selected.empty()) return true;
+    const int64_t row = token * selected_rows() + (selected_by_head ? kv_head : 0);
+    const size_t word = static_cast<size_t>(row * words(sequence) + position / 64);
+    return (selected[sequence][word] >> (position % 64) & 1) != 0;
   }
   int64_t longest() const { return *std::max_element(lengths.begin(), lengths.end()); }
 };
 
 Sequences random_sequences(Random& random, const KvLayout& layout, const AttentionParams& params,
                            std::vector<int64_t> lengths) {
-  Sequences s{layout, params, std::move(lengths), {}, {}, {}, {}};
+  Sequences s{layout, params, std::move(lengths), {}, {}, {}, {}, {}, false};
   for (int64_t n : s.lengths) {
     s.k.push_back(random.normals(n * s.k_row()));
     s.v.push_back(layout.values_in_keys ? values_of_keys(layout, s.k.back()) : random.normals(n * s.v_row()));
@@ -98,6 +115,8 @@ Outputs run(const Compute& compute, const Sequences& s, Cache& cache, const Step
     std::vector<SequenceSlice> slices;
     std::vector<size_t> owners;
     std::vector<float> k, v, q;
+    std::vector<uint64_t> selected;
+    const int64_t widest = (s.longest() + 63) / 64;
     int64_t tokens = 0;
     for (size_t i = 0; i < s.lengths.size(); ++i) {
       const int64_t count = std::min<int64_t>(step(i), s.lengths[i] - done[i]);
@@ -108,6 +127,11 @@ Outputs run(const Compute& compute, const Sequences& s, Cache& cache, const Step
       append(k, s.k[i], s.k_row());
       append(v, s.v[i], s.v_row());
       append(q, s.q[i], s.q_row());
+      for (int64_t row = 0; !s.selected.empty() && row < count * s.selected_rows(); ++row) {
+        const auto from = s.selected[i].begin() + (done[i] * s.selected_rows() + row) * s.words(i);
+        selected.insert(selected.end(), from, from + s.words(i));
+        selected.resize(selected.size() + static_cast<size_t>(widest - s.words(i)));
+      }
       slices.push_back({tokens, count, done[i], cache.pages(static_cast<int64_t>(i))});
       owners.push_back(i);
       tokens += count;
@@ -115,7 +139,14 @@ Outputs run(const Compute& compute, const Sequences& s, Cache& cache, const Step
     if (slices.empty()) return outputs;
     kv_store(compute, s.layout, slices, k.data(), s.k_row(), s.layout.values_in_keys ? nullptr : v.data(), s.v_row());
     std::vector<float> out(static_cast<size_t>(tokens * s.out_row()));
-    attention(compute, s.layout, s.with_sinks(), slices, q.data(), s.q_row(), out.data(), s.out_row());
+    AttentionParams params = s.params;
+    params.sinks = s.sinks.empty() ? nullptr : s.sinks.data();
+    if (!s.selected.empty()) {
+      params.selected = selected.data();
+      params.selected_head_stride = s.selected_by_head ? widest : 0;
+      params.selected_stride = widest * s.selected_rows();
+    }
+    attention(compute, s.layout, params, slices, q.data(), s.q_row(), out.data(), s.out_row());
     for (size_t j = 0; j < slices.size(); ++j) {
       std::copy_n(out.begin() + slices[j].first_token * s.out_row(), slices[j].tokens * s.out_row(),
                   outputs[owners[j]].begin() + slices[j].first_position * s.out_row());
@@ -134,7 +165,17 @@ std::string describe(const Sequences& s) {
          std::to_string(s.layout.kv_heads) + " dims " + std::to_string(s.layout.head_dim) + "/" +
          std::to_string(s.layout.value_dim) + " page " + std::to_string(s.layout.page_positions) + " window " +
          std::to_string(s.params.window) + " cap " + std::to_string(s.params.soft_cap) +
-         (s.sinks.empty() ? "" : " sinks") + (s.layout.values_in_keys ? " latent" : "");
+         (s.sinks.empty() ? "" : " sinks") + (s.layout.values_in_keys ? " latent" : "") +
+         (s.selected.empty() ? "" : " selected");
+}
+
+void select_some(Random& random, Sequences& s) {
+  s.selected_by_head = random.below(2) == 0;
+  s.selected.resize(s.lengths.size());
+  for (size_t i = 0; i < s.lengths.size(); ++i) {
+    const int64_t rows = s.lengths[i] * s.selected_rows();
+    for (int64_t row = 0; row < rows; ++row) add_random_selection(random, s.selected[i], s.words(i));
+  }
 }
 
 Sequences random_case(Random& random, KvType type, int64_t longest) {
@@ -159,6 +200,7 @@ Sequences random_case(Random& random, KvType type, int64_t longest) {
   for (int64_t i = random.between(1, 3); i > 0; --i) lengths.push_back(random.between(1, longest));
   Sequences s = random_sequences(random, layout, params, lengths);
   if (random.below(3) == 0) s.sinks = random.normals(params.heads, 4.0f);
+  if (random.below(3) == 0) select_some(random, s);
   return s;
 }
 
@@ -190,6 +232,7 @@ TEST(Attention, BitsDoNotDependOnChunksBatchesPagesOrThreads) {
     Sequences s = random_case(random, static_cast<KvType>(round % 3), 700);
     s.lengths.resize(1);
     for (auto* values : {&s.k, &s.v, &s.q}) values->resize(1);
+    if (!s.selected.empty()) s.selected.resize(1);
     ThreadPool one(1), three(3);
     Cache cache(s.layout, 1, s.longest());
     const Outputs expected = run({fast.kernels, &one}, s, cache, [](size_t) { return 100000; });
@@ -214,6 +257,13 @@ TEST(Attention, BitsDoNotDependOnChunksBatchesPagesOrThreads) {
       crowd.v.push_back(more.v[i]);
       crowd.q.push_back(more.q[i]);
     }
+    if (!crowd.selected.empty()) {
+      for (size_t i = 1; i < 3; ++i) {
+        crowd.selected.emplace_back();
+        for (int64_t row = 0; row < crowd.lengths[i] * crowd.selected_rows(); ++row)
+          add_random_selection(random, crowd.selected[i], crowd.words(i));
+      }
+    }
     check(crowd, three, 64, "neighbours");
   }
 }
@@ -231,7 +281,7 @@ TEST(Attention, BitsAreTheSameOnEveryMachine) {
         return values;
       };
       const int64_t length = 290;
-      Sequences s{{type, 2, 40, 40, 32}, {8, 0.7f, 15.0f, 280}, {length}, {}, {}, {}, {}};
+      Sequences s{{type, 2, 40, 40, 32}, {8, 0.7f, 15.0f, 280}, {length}, {}, {}, {}, {}, {}, false};
       s.k.push_back(uniform(length * s.k_row()));
       s.v.push_back(uniform(length * s.v_row()));
       s.q.push_back(uniform(length * s.q_row()));
@@ -301,6 +351,7 @@ std::vector<double> naive(const Sequences& s, int64_t position, int64_t head) {
     return static_cast<double>(s.layout.type == KvType::kF16 ? half_to_float(float_to_half(x)) : x);
   };
   std::vector<double> weights;
+  constexpr double kUnseen = -std::numeric_limits<double>::infinity();
   double max = -std::numeric_limits<double>::infinity(), sum = 0.0;
   for (int64_t i = first; i < end; ++i) {
     double dot = 0.0;
@@ -311,6 +362,7 @@ std::vector<double> naive(const Sequences& s, int64_t position, int64_t head) {
     dot *= static_cast<double>(s.params.scale);
     const double cap = static_cast<double>(s.params.soft_cap);
     if (cap != 0.0) dot = cap * std::tanh(dot / cap);
+    if (!s.sees(0, position, kv_head, i)) dot = kUnseen;
     weights.push_back(dot);
     max = std::max(max, dot);
   }
@@ -319,7 +371,8 @@ std::vector<double> naive(const Sequences& s, int64_t position, int64_t head) {
     max = std::max(max, sink);
     sum = std::exp(sink - max);
   }
-  for (double& w : weights) sum += w = std::exp(w - max);
+  for (double& w : weights) sum += w = w == kUnseen ? 0.0 : std::exp(w - max);
+  if (sum == 0.0) sum = 1.0;
   std::vector<double> out(static_cast<size_t>(s.layout.value_dim), 0.0);
   for (int64_t i = first; i < end; ++i) {
     for (size_t d = 0; d < out.size(); ++d) {
@@ -365,6 +418,7 @@ TEST(Attention, IsTheSoftmaxOfTheScores) {
     s.lengths = {600};
     Sequences one = random_sequences(random, s.layout, s.params, s.lengths);
     if (round % 2 == 1) one.sinks = random.normals(s.params.heads, 4.0f);
+    if (round % 3 == 1) select_some(random, one);
     Cache cache(one.layout, 1, 600);
     const Outputs got = run(compute, one, cache, [](size_t) { return 128; });
     const double tolerance = one.layout.type == KvType::kQ8_0 ? 0.05 : 2e-5;

@@ -22,9 +22,10 @@
 
 namespace kinglet {
 
-inline constexpr int64_t kAttentionTile = 256;  // positions; bits depend on it
-inline constexpr int64_t kKvBlock = 16;         // positions of a K block
-inline constexpr int64_t kKvGroup = 32;         // dimensions that share a scale in q8_0
+inline constexpr int64_t kAttentionTile = 256;              // positions; bits depend on it
+inline constexpr int64_t kTileWords = kAttentionTile / 64;  // of a row of bits
+inline constexpr int64_t kKvBlock = 16;                     // positions of a K block
+inline constexpr int64_t kKvGroup = 32;                     // dimensions that share a scale in q8_0
 
 constexpr int64_t round_up(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;

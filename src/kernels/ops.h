@@ -185,6 +185,12 @@ struct AttentionParams {
   // False (encoders of text): a token sees all positions up to the end of its slice, which must be the whole text; a
   // window then reaches as far to the right as to the left.
   bool causal = true;
+  // Null, or what may be seen besides all this: bit p % 64 of selected[t * selected_stride + kv_head *
+  // selected_head_stride + p / 64] says whether token t of the batch sees position p. A row has a bit for every
+  // position up to its slice's end; a stride of 0 between kv heads: they share a row. A token that sees nothing gets
+  // zeros.
+  const uint64_t* selected = nullptr;
+  int64_t selected_stride = 0, selected_head_stride = 0;
 };
 // out[t][h] = softmax over the visible positions of (q·k) applied to v; q is [tokens][heads][head_dim], out
 // [tokens][heads][value_dim]. Keys and values are read as the cache stores them, this step's too (kv_store

@@ -30,6 +30,8 @@ struct AttentionTile {
   // with first == last see nothing; their outputs are not written.
   const int32_t* first = nullptr;
   const int32_t* last = nullptr;
+  // Null, or [rows][kTileWords]: bit i of a row says that position i of the tile is seen; none outside [first, last).
+  const uint64_t* selected = nullptr;
   float soft_cap = 0.0f;     // 0: none
   bool more = false;         // the next tile follows: its keys may be fetched ahead
   float* scratch = nullptr;  // attention_scratch_floats(layout, rows), aligned to 64 bytes
@@ -67,7 +69,7 @@ struct RowKernels {
   void (*attention_tile)(const AttentionTile& tile);
   // Adds the tile (max, sum, acc) to the state (m, l, a), both of `n` values: see docs/NUMERICS.md.
   void (*attention_merge)(float* m, float* l, float* a, float max, float sum, const float* acc, int64_t n);
-  // out[i] = a[i] / l.
+  // out[i] = a[i] / l; zeros where nothing was merged (l = 0).
   void (*attention_finish)(const float* a, float l, int64_t n, float* out);
 
   float (*row_max)(const float* x, int64_t n);

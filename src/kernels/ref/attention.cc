@@ -85,11 +85,17 @@ void add_value(const AttentionTile& tile, int64_t position, float p, float* acc)
   }
 }
 
+bool sees(const AttentionTile& tile, int64_t r, int64_t i) {
+  if (i < tile.first[r] || i >= tile.last[r]) return false;
+  return tile.selected == nullptr || (tile.selected[r * kTileWords + i / 64] >> (i % 64) & 1) != 0;
+}
+
 void attend_row(const AttentionTile& tile, int64_t r) {
   const int64_t first = tile.first[r], last = tile.last[r], base = tile.tile * kAttentionTile;
   float scores[kAttentionTile];
   float max = -kInfinity;
   for (int64_t i = first; i < last; ++i) {
+    if (!sees(tile, r, i)) continue;
     float s = score(tile, r, base + i);
     if (tile.soft_cap != 0.0f) s = tile.soft_cap * tanh_f32(s / tile.soft_cap);
     scores[i] = s;
@@ -99,6 +105,7 @@ void attend_row(const AttentionTile& tile, int64_t r) {
   float* acc = tile.acc + r * value_stride(*tile.layout);
   for (int64_t d = 0; d < value_stride(*tile.layout); ++d) acc[d] = 0.0f;
   for (int64_t i = first; i < last; ++i) {
+    if (!sees(tile, r, i)) continue;
     const float p = exp_f32(scores[i] - max);
     lanes[i % 16] += p;
     add_value(tile, base + i, p, acc);
@@ -152,7 +159,7 @@ void attention_merge(float* m, float* l, float* a, float max, float sum, const f
 }
 
 void attention_finish(const float* a, float l, int64_t n, float* out) {
-  for (int64_t d = 0; d < n; ++d) out[d] = a[d] / l;
+  for (int64_t d = 0; d < n; ++d) out[d] = l == 0.0f ? 0.0f : a[d] / l;
 }
 
 }  // namespace kinglet::ref
