@@ -1,8 +1,9 @@
-// Binding: every slot of the spec to a tensor of the checkpoint, every shape checked.
+// Binding: every slot of the spec to the tensors of the checkpoint that hold it, every shape checked.
 #include <string>
 #include <unordered_set>
 #include <vector>
 
+#include "base/check.h"
 #include "families/family.h"
 
 namespace kinglet {
@@ -15,64 +16,10 @@ std::vector<std::string> hf_spellings(const std::string& name) {
   return spellings;
 }
 
-std::string instantiate(std::string_view pattern, int layer) {
-  std::string name(pattern);
-  const size_t at = name.find("{}");
-  if (at != std::string::npos) name.replace(at, 2, std::to_string(layer));
-  return name;
-}
-
-// The shape a slot must have: {rows, columns}, or {1, n} for vectors.
-struct Expected {
-  int64_t rows, columns;
-};
-Expected expected_shape(Slot slot, const ModelSpec& spec, const LayerSpec* layer) {
-  const AttentionSpec a = layer ? layer->attention : AttentionSpec{};
-  const int64_t ffn = layer ? layer->ffn.hidden : 0;
-  switch (slot) {
-    case Slot::kEmbedding:
-    case Slot::kOutput:
-      return {spec.vocabulary, spec.width};
-    case Slot::kRopeFactors:
-      return {1, spec.layers[0].attention.rope.rotated / 2};
-    case Slot::kOutputNorm:
-    case Slot::kAttentionNorm:
-    case Slot::kPostAttentionNorm:
-    case Slot::kFfnNorm:
-    case Slot::kPostFfnNorm:
-    case Slot::kAttentionOutputBias:
-    case Slot::kDownBias:
-      return {1, spec.width};
-    case Slot::kQ:
-      return {a.heads * a.head_dim, spec.width};
-    case Slot::kK:
-      return {a.kv_heads * a.head_dim, spec.width};
-    case Slot::kV:
-      return {a.kv_heads * a.value_dim, spec.width};
-    case Slot::kQBias:
-      return {1, a.heads * a.head_dim};
-    case Slot::kKBias:
-      return {1, a.kv_heads * a.head_dim};
-    case Slot::kVBias:
-      return {1, a.kv_heads * a.value_dim};
-    case Slot::kQNorm:
-    case Slot::kKNorm:
-      return {1, a.head_dim};
-    case Slot::kAttentionOutput:
-      return {spec.width, a.heads * a.value_dim};
-    case Slot::kGate:
-    case Slot::kUp:
-      return {ffn, spec.width};
-    case Slot::kGateBias:
-    case Slot::kUpBias:
-      return {1, ffn};
-    case Slot::kDown:
-      return {spec.width, ffn};
-    case Slot::kCount:
-      break;
-  }
-  KL_CHECK(false, "a slot without a shape");
-  return {0, 0};
+std::string replaced(std::string text, std::string_view what, int number) {
+  const size_t at = text.find(what);
+  if (at != std::string::npos) text.replace(at, what.size(), std::to_string(number));
+  return text;
 }
 
 std::string shape_text(const std::vector<int64_t>& shape) {
@@ -89,26 +36,18 @@ class Binder {
     for (const TensorRule& rule : model_.family->tensors) {
       const std::string_view pattern = gguf() ? rule.gguf_name : rule.hf_name;
       if (pattern.empty()) continue;
-      // A tied head that the file stores all the same is the embedding once more.
-      if (rule.slot == Slot::kOutput && model_.spec.tied_embeddings) {
-        note_used(pattern, -1);
-        continue;
-      }
       const bool per_layer = pattern.find("{}") != std::string_view::npos;
       const int count = per_layer ? static_cast<int>(model_.spec.layers.size()) : 1;
       for (int i = 0; i < count; i++) KL_RETURN_IF_ERROR(bind(rule, pattern, per_layer ? i : -1));
     }
-    if (!model_.spec.tied_embeddings && !model_.find(Slot::kOutput))
-      return Error{ErrorCode::kInvalid, checkpoint_.path + ": the output head (" +
-                                            (gguf() ? "output.weight" : "lm_head.weight") +
-                                            ") is missing, and the configuration does not tie it to the embedding"};
-    for (const TensorView& tensor : checkpoint_.tensors)
-      if (!used_.contains(&tensor)) model_.ignored.push_back(tensor.name);
+    KL_RETURN_IF_ERROR(check_complete());
+    sort_the_rest();
     return {};
   }
 
  private:
   bool gguf() const { return checkpoint_.format == CheckpointFormat::kGguf; }
+  const LayerSpec* layer(int i) const { return i < 0 ? nullptr : &model_.spec.layers[static_cast<size_t>(i)]; }
 
   const TensorView* lookup(const std::string& name) const {
     if (gguf()) return checkpoint_.find(name);
@@ -116,31 +55,88 @@ class Binder {
       if (const TensorView* tensor = checkpoint_.find(spelling)) return tensor;
     return nullptr;
   }
-  void note_used(std::string_view pattern, int layer) {
-    if (const TensorView* tensor = lookup(instantiate(pattern, layer))) used_.insert(tensor);
+
+  Status bind(const TensorRule& rule, std::string_view pattern, int i) {
+    // A tied head that the file stores all the same is the embedding once more.
+    if (rule.slot == Slot::kOutput && model_.spec.tied_embeddings) {
+      if (const TensorView* tensor = lookup(std::string(pattern))) used_.insert(tensor);
+      return {};
+    }
+    if (i >= 0 && !slot_applies(rule.slot, *layer(i))) return {};
+    if (model_.find(rule.slot, i)) return {};  // by an earlier line
+    const std::string name = replaced(std::string(pattern), "{}", i);
+    if (name.find("{e}") != std::string::npos) return bind_experts(rule, name, i);
+    const TensorView* tensor = lookup(name);
+    return tensor ? bind_tensor(rule, *tensor, i, -1) : Status{};
   }
 
-  Status bind(const TensorRule& rule, std::string_view pattern, int layer) {
-    const std::string name = instantiate(pattern, layer);
-    const TensorView* tensor = lookup(name);
-    if (!tensor) {
-      if (!rule.required) return {};
-      return Error{ErrorCode::kInvalid, checkpoint_.path + ": tensor " + name + " (" +
-                                            std::string(slot_name(rule.slot)) +
-                                            ") is missing; the configuration says " + model_.spec.family + " with " +
-                                            std::to_string(model_.spec.layers.size()) + " layers"};
+  // One tensor an expert: all of them, or the line does not speak of this checkpoint.
+  Status bind_experts(const TensorRule& rule, const std::string& pattern, int i) {
+    const auto experts = static_cast<int>(slot_shape(rule.slot, model_.spec, layer(i)).count);
+    if (!lookup(replaced(pattern, "{e}", 0))) return {};
+    for (int e = 0; e < experts; e++) {
+      const TensorView* tensor = lookup(replaced(pattern, "{e}", e));
+      if (!tensor) return missing(rule.slot, replaced(pattern, "{e}", e));
+      KL_RETURN_IF_ERROR(bind_tensor(rule, *tensor, i, e));
     }
-    const Expected want =
-        expected_shape(rule.slot, model_.spec, layer >= 0 ? &model_.spec.layers[static_cast<size_t>(layer)] : nullptr);
-    if (tensor->columns() != want.columns || tensor->rows() != want.rows)
-      return Error{ErrorCode::kInvalid,
-                   checkpoint_.path + ": tensor " + tensor->name + ": found shape " + shape_text(tensor->shape) +
-                       ", expected " +
-                       (want.rows == 1 ? shape_text({want.columns}) : shape_text({want.rows, want.columns})) +
-                       " by the configuration"};
-    used_.insert(tensor);
-    model_.tensors.push_back({rule.slot, layer, tensor, gguf() ? rule.gguf_transform : rule.hf_transform});
     return {};
+  }
+
+  Status bind_tensor(const TensorRule& rule, const TensorView& tensor, int i, int expert) {
+    const Transform transform = gguf() ? rule.gguf_transform : rule.hf_transform;
+    const SlotShape shape = slot_shape(rule.slot, model_.spec, layer(i));
+    const StoredLayout stored = stored_layout(transform, rule.slot, model_.spec, layer(i));
+    const int64_t rows = stored.stride * (expert >= 0 ? 1 : shape.count);
+    const bool vector = slot_kind(rule.slot) == SlotKind::kVector;
+    const bool fits = vector ? tensor.elements() == rows * stored.columns
+                             : tensor.rows() == rows && tensor.columns() == stored.columns;
+    if (!fits)
+      return Error{ErrorCode::kInvalid,
+                   checkpoint_.path + ": tensor " + tensor.name + ": found shape " + shape_text(tensor.shape) +
+                       ", expected " +
+                       (vector ? shape_text({rows * stored.columns}) : shape_text({rows, stored.columns})) +
+                       " (leading dimensions folded) by the configuration"};
+    used_.insert(&tensor);
+    model_.add({rule.slot, i, &tensor, transform, expert});
+    return {};
+  }
+
+  Error missing(Slot slot, const std::string& name) const {
+    return {ErrorCode::kInvalid, checkpoint_.path + ": tensor " + name + " (" + std::string(slot_name(slot)) +
+                                     ") is missing; the configuration says " + model_.spec.family + " with " +
+                                     std::to_string(model_.spec.layers.size()) + " layers"};
+  }
+
+  // Every slot that some line requires was found by one of its lines.
+  Status check_complete() const {
+    for (const TensorRule& rule : model_.family->tensors) {
+      const std::string_view pattern = gguf() ? rule.gguf_name : rule.hf_name;
+      if (!rule.required || pattern.empty()) continue;
+      const bool per_layer = pattern.find("{}") != std::string_view::npos;
+      const int count = per_layer ? static_cast<int>(model_.spec.layers.size()) : 1;
+      for (int i = 0; i < count; i++) {
+        const int at = per_layer ? i : -1;
+        if (at >= 0 && !slot_applies(rule.slot, *layer(at))) continue;
+        if (!model_.find(rule.slot, at)) return missing(rule.slot, replaced(std::string(pattern), "{}", at));
+      }
+    }
+    if (!model_.spec.tied_embeddings && !model_.find(Slot::kOutput))
+      return Error{ErrorCode::kInvalid, checkpoint_.path + ": the output head (" +
+                                            (gguf() ? "output.weight" : "lm_head.weight") +
+                                            ") is missing, and the configuration does not tie it to the embedding"};
+    return {};
+  }
+
+  // What stands behind the last layer predicts further tokens; the rest has no use.
+  void sort_the_rest() {
+    const auto first = static_cast<int64_t>(model_.spec.layers.size());
+    for (const TensorView& tensor : checkpoint_.tensors) {
+      if (used_.contains(&tensor)) continue;
+      bool predicts = tensor.name.starts_with("mtp.");
+      for (int64_t i = first; i < first + model_.spec.prediction_layers && !predicts; i++)
+        predicts = tensor.name.find((gguf() ? "blk." : "layers.") + std::to_string(i) + ".") != std::string::npos;
+      (predicts ? model_.kept : model_.ignored).push_back(tensor.name);
+    }
   }
 
   const Checkpoint& checkpoint_;
@@ -150,39 +146,14 @@ class Binder {
 
 }  // namespace
 
-std::string_view slot_name(Slot slot) {
-  static constexpr std::string_view kNames[] = {"embedding",
-                                                "output norm",
-                                                "output head",
-                                                "rope factors",
-                                                "attention norm",
-                                                "query",
-                                                "key",
-                                                "value",
-                                                "query bias",
-                                                "key bias",
-                                                "value bias",
-                                                "query norm",
-                                                "key norm",
-                                                "attention output",
-                                                "attention output bias",
-                                                "post-attention norm",
-                                                "ffn norm",
-                                                "ffn gate",
-                                                "ffn up",
-                                                "ffn down",
-                                                "ffn gate bias",
-                                                "ffn up bias",
-                                                "ffn down bias",
-                                                "post-ffn norm"};
-  static_assert(std::size(kNames) == static_cast<size_t>(Slot::kCount));
-  return kNames[static_cast<size_t>(slot)];
+const BoundTensor* BoundModel::find(Slot slot, int layer) const {
+  const auto found = first_.find({slot, layer});
+  return found == first_.end() ? nullptr : &tensors[found->second];
 }
 
-const BoundTensor* BoundModel::find(Slot slot, int layer) const {
-  for (const BoundTensor& tensor : tensors)
-    if (tensor.slot == slot && tensor.layer == layer) return &tensor;
-  return nullptr;
+void BoundModel::add(const BoundTensor& tensor) {
+  first_.try_emplace({tensor.slot, tensor.layer}, tensors.size());
+  tensors.push_back(tensor);
 }
 
 Result<BoundModel> bind_model(const Checkpoint& checkpoint) {

@@ -16,16 +16,15 @@ struct Baseline {
 
 void fill_layers(ModelSpec& spec, const Baseline& b) {
   LayerSpec layer;
-  layer.attention = {.heads = b.heads,
-                     .kv_heads = b.kv_heads,
-                     .head_dim = b.head_dim,
-                     .value_dim = b.value_dim,
-                     .rope = b.rope,
-                     .scale = b.scale,
-                     .soft_cap = 0.0,
-                     .window = 0,
-                     .qk_norm = false};
-  layer.ffn = {.hidden = b.ffn, .activation = b.activation};
+  AttentionSpec& a = layer.attention;
+  a.heads = b.heads;
+  a.kv_heads = b.kv_heads;
+  a.head_dim = b.head_dim;
+  a.value_dim = b.value_dim;
+  a.rope = b.rope;
+  a.scale = b.scale;
+  layer.ffn.hidden = b.ffn;
+  layer.ffn.activation = b.activation;
   spec.layers.assign(static_cast<size_t>(b.layers), layer);
 }
 

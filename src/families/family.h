@@ -2,13 +2,15 @@
 // list is in families.cc. Adding a family is a data file, a line there, and golden values.
 #pragma once
 
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
-#include "families/model_spec.h"
+#include "families/slots.h"
 #include "formats/checkpoint.h"
 
 namespace kinglet {
@@ -33,15 +35,24 @@ struct BoundTensor {
   int layer = -1;  // -1: of the whole model
   const TensorView* tensor = nullptr;
   Transform transform = Transform::kNone;
+  int expert = -1;  // -1: the tensor holds all matrices of the slot; else this one of a stack
 };
 
 struct BoundModel {
   const Family* family = nullptr;
   ModelSpec spec;
-  std::vector<BoundTensor> tensors;
+  std::vector<BoundTensor> tensors;  // by slot and layer as the family's table lists them; experts ascending
+  std::vector<std::string> kept;     // tensors of layers that predict further tokens: for speculation
   std::vector<std::string> ignored;  // tensors of the file that nothing uses, by name
 
-  const BoundTensor* find(Slot slot, int layer = -1) const;  // nullptr when absent
+  const BoundTensor* find(Slot slot, int layer = -1) const;  // the first; nullptr when absent
+  void add(const BoundTensor& tensor);
+  const LayerSpec* layer_of(const BoundTensor& tensor) const {
+    return tensor.layer < 0 ? nullptr : &spec.layers[static_cast<size_t>(tensor.layer)];
+  }
+
+ private:
+  std::map<std::pair<Slot, int>, size_t> first_;  // position in `tensors`
 };
 
 // Spec and tensors of a checkpoint, complete and with every shape checked against the spec.

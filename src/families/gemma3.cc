@@ -36,7 +36,7 @@ constexpr int64_t kLayersOf27B = 62;  // the one size whose score scale is not t
 void common_facts(ModelSpec& spec) {
   spec.embedding_scale = std::sqrt(static_cast<double>(spec.width));
   for (LayerSpec& layer : spec.layers) {
-    layer.attention.qk_norm = true;
+    layer.attention.qk_norm = AttentionSpec::QkNorm::kPerHead;
     layer.ffn.activation = FfnActivation::kGeluTanh;
   }
 }

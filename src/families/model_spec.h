@@ -4,9 +4,7 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace kinglet {
@@ -20,11 +18,22 @@ struct RopeSpec {
   double factor = 1.0;                       // kLinear, kLlama3, kYarn
   double low_freq_factor = 1.0;              // kLlama3
   double high_freq_factor = 4.0;             // kLlama3
-  int64_t original_context = 0;              // kLlama3, kYarn
+  int64_t original_context = 0;              // kLlama3, kYarn; kFactors with `long_factors`
   double beta_fast = 32.0, beta_slow = 1.0;  // kYarn
+  bool whole_pairs = true;                   // kYarn: the ramp begins and ends at whole pairs (gpt-oss: no)
   double magnitude = 0.0;  // multiplies cos and sin; 0: what the scaling defines (kYarn: 0.1 ln factor + 1, else 1)
-  std::vector<double> factors;  // kFactors: divisors of the inverse frequencies, one a pair (GGUF rope_freqs)
+  std::vector<double> factors;       // kFactors: divisors of the inverse frequencies, one a pair (GGUF rope_freqs)
+  std::vector<double> long_factors;  // kFactors: those for contexts beyond original_context, if they differ (LongRoPE)
   bool operator==(const RopeSpec&) const = default;
+};
+
+// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): keys and values are stored as one latent vector a token,
+// beside one rotated key that all heads share. Heads are [nope | rope.rotated] wide.
+struct LatentSpec {
+  int64_t q_rank = 0;       // queries come through a bottleneck of this width; 0: straight from the residual stream
+  int64_t kv_rank = 0;      // width of the latent
+  int64_t nope_dim = 0;     // of a head, not rotated
+  bool interleaved = true;  // rotary pairs stand interleaved in the file
 };
 
 struct AttentionSpec {
@@ -33,19 +42,59 @@ struct AttentionSpec {
   double scale = 0.0;     // on q·k
   double soft_cap = 0.0;  // 0: none
   int64_t window = 0;     // 0: none; else tokens a position sees, itself included
-  bool qk_norm = false;   // RMS norm of each head of q and k before rope
+  enum class QkNorm : uint8_t { kNone, kPerHead, kWhole } qk_norm = QkNorm::kNone;  // RMS norm of q and k
+  bool norm_after_rope = false;
+  bool sinks = false;  // a learned logit a head that takes part in the softmax and has no value
+  bool gated = false;  // results are multiplied by the sigmoid of a projection of the same width
+  LatentSpec latent;   // of Mixer::kLatentAttention
 };
 
-enum class FfnActivation { kSilu, kGeluTanh, kGeluErf };
+// Layers whose memory is a matrix a head instead of a cache: S = decay * S + what the token adds; read out by q.
+struct RecurrentSpec {
+  int64_t key_heads = 0, value_heads = 0, key_dim = 0, value_dim = 0;
+  int64_t conv_kernel = 0;          // causal convolution over q, k and v before; 0: none
+  std::vector<double> decay;        // kLightning: the constant factor of each head
+  double head_norm_epsilon = 1e-6;  // of the norm over the results
+};
+
+enum class Mixer : uint8_t { kAttention, kLatentAttention, kGatedDelta, kLightning };
+
+enum class FfnActivation : uint8_t { kSilu, kGeluTanh, kGeluErf, kSiluClamped, kSwigluOai };
+
+enum class ExpertScoring : uint8_t { kSoftmax, kSigmoid, kSoftmaxSelected, kSqrtSoftplus };
+
+// Mixture of experts: a router picks `used` of `experts` small networks a token; shared ones run for every token.
+struct MoeSpec {
+  int64_t experts = 0;  // 0: the layer is dense
+  int64_t used = 0, hidden = 0;
+  ExpertScoring scoring = ExpertScoring::kSoftmax;
+  int64_t groups = 1, groups_used = 1;  // only experts of the best groups can be picked
+  bool group_by_top2 = false;           // a group's score: the sum of its two best, instead of its best
+  bool masked_as_zero = false;          // experts of other groups score 0 instead of minus infinity
+  bool normalise = false;               // weights are divided by their sum (+ normalise_epsilon)
+  double normalise_epsilon = 0.0;
+  double scale = 1.0;         // on the weights
+  int64_t shared_hidden = 0;  // width of the shared experts together; 0: none
+  bool shared_gated = false;  // their result is multiplied by the sigmoid of a projection to one number
+};
 
 struct FfnSpec {
-  int64_t hidden = 0;  // width of gate and up
+  int64_t hidden = 0;  // width of gate and up of a dense layer
   FfnActivation activation = FfnActivation::kSilu;
+  double limit = 0.0;  // kSiluClamped, kSwigluOai: bound of gate and up
+  MoeSpec moe;
 };
 
 struct LayerSpec {
-  AttentionSpec attention;
+  Mixer mixer = Mixer::kAttention;
+  AttentionSpec attention;  // kAttention, kLatentAttention
+  RecurrentSpec recurrent;  // the other mixers
   FfnSpec ffn;
+  // MiniMax-01: x = alpha * norm(x) + beta * branch(norm(x)) instead of x + branch(norm(x)).
+  bool residual_of_normed = false;
+  double mixer_alpha = 1.0, mixer_beta = 1.0, ffn_alpha = 1.0, ffn_beta = 1.0;
+
+  bool recurs() const { return mixer == Mixer::kGatedDelta || mixer == Mixer::kLightning; }
 };
 
 struct ModelSpec {
@@ -58,54 +107,8 @@ struct ModelSpec {
   double logit_scale = 1.0;
   bool tied_embeddings = false;  // the output head is the embedding
   std::vector<LayerSpec> layers;
-};
-
-// Weights a model may have, by what they are for. A slot's tensors are found by the family's name table.
-enum class Slot : uint8_t {
-  kEmbedding,
-  kOutputNorm,
-  kOutput,
-  kRopeFactors,
-  kAttentionNorm,
-  kQ,
-  kK,
-  kV,
-  kQBias,
-  kKBias,
-  kVBias,
-  kQNorm,
-  kKNorm,
-  kAttentionOutput,
-  kAttentionOutputBias,
-  kPostAttentionNorm,
-  kFfnNorm,
-  kGate,
-  kUp,
-  kDown,
-  kGateBias,
-  kUpBias,
-  kDownBias,
-  kPostFfnNorm,
-  kCount
-};
-std::string_view slot_name(Slot slot);
-
-// What has to be done to a tensor's values or rows to bring it into the form nn/ computes with.
-enum class Transform : uint8_t {
-  kNone,
-  kHalfSplitQ,  // rows of each query head stand interleaved (p, p+1): bring them to half-split order
-  kHalfSplitK,  // the same for key heads
-  kAddOne,      // norm weights stored as w - 1
-};
-
-// One line of a family's name table. "{}" in a name stands for the layer's number.
-struct TensorRule {
-  Slot slot;
-  std::string_view gguf_name;  // "blk.{}.attn_q.weight"; empty: never in GGUF
-  std::string_view hf_name;    // "model.layers.{}.self_attn.q_proj.weight"; empty: never in Hugging Face folders
-  bool required = true;
-  Transform gguf_transform = Transform::kNone;
-  Transform hf_transform = Transform::kNone;
+  // Layers that predict further tokens (MTP) stand behind the others in a checkpoint. They are kept for speculation.
+  int64_t prediction_layers = 0;
 };
 
 }  // namespace kinglet

@@ -19,7 +19,7 @@ constexpr std::array<TensorRule, 6> kHeadNormsAndBiases = {{
 constexpr auto kTensors = join_rules(kCommonMatrices, kPreNorms, kHalfSplitQk, kHeadNormsAndBiases, kRopeFactorsTensor);
 
 void use_head_norms(ModelSpec& spec) {
-  for (LayerSpec& layer : spec.layers) layer.attention.qk_norm = true;
+  for (LayerSpec& layer : spec.layers) layer.attention.qk_norm = AttentionSpec::QkNorm::kPerHead;
 }
 
 Result<ModelSpec> from_gguf(const Checkpoint& checkpoint) {

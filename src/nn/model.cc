@@ -18,23 +18,6 @@ KvLayout layout_of(const AttentionSpec& attention, const ModelOptions& options) 
   return {options.kv_type, attention.kv_heads, attention.head_dim, attention.value_dim, options.page_positions};
 }
 
-// The widest of each scratch row over all layers, in floats.
-struct Widths {
-  int64_t q = 0, k = 0, v = 0, attended = 0, ffn = 0;
-};
-Widths widest(const ModelSpec& spec) {
-  Widths w;
-  for (const LayerSpec& layer : spec.layers) {
-    const AttentionSpec& a = layer.attention;
-    w.q = std::max(w.q, a.heads * a.head_dim);
-    w.k = std::max(w.k, a.kv_heads * a.head_dim);
-    w.v = std::max(w.v, a.kv_heads * a.value_dim);
-    w.attended = std::max(w.attended, a.heads * a.value_dim);
-    w.ffn = std::max(w.ffn, layer.ffn.hidden);
-  }
-  return w;
-}
-
 std::vector<RopeSpec> distinct_ropes(const ModelSpec& spec) {
   std::vector<RopeSpec> ropes;
   for (const LayerSpec& layer : spec.layers) {
@@ -57,10 +40,10 @@ MemoryPlan make_plan(const BoundModel& bound, const ModelOptions& options) {
   for (const RopeSpec& rope : distinct_ropes(spec))
     plan.rope_bytes +=
         static_cast<uint64_t>(context_for(spec, options)) * static_cast<uint64_t>(rope.rotated) * sizeof(float);
-  const Widths w = widest(spec);
-  const uint64_t row = static_cast<uint64_t>(4 * spec.width + w.q + w.attended + w.k + w.v + 2 * w.ffn) * sizeof(float);
+  const int64_t step = Model::kMaxStepTokens;
   // A usual step asks for one row of logits a sequence; 16 stand for them here.
-  plan.working_bytes = row * Model::kMaxStepTokens + 16 * static_cast<uint64_t>(spec.vocabulary) * sizeof(float);
+  const int64_t floats = 4 * spec.width * step + scratch_floats(spec, step) + 16 * spec.vocabulary;
+  plan.working_bytes = static_cast<uint64_t>(floats) * sizeof(float);
   return plan;
 }
 
@@ -94,7 +77,6 @@ Status allocate_rows(AlignedBuffer& buffer, int64_t columns) {
 }
 
 Status allocate_workspace(Workspace& work, const ModelSpec& spec) {
-  const Widths w = widest(spec);
   struct {
     AlignedBuffer& buffer;
     int64_t columns;
@@ -102,15 +84,9 @@ Status allocate_workspace(Workspace& work, const ModelSpec& spec) {
                    {work.normed, spec.width},
                    {work.branch, spec.width},
                    {work.selected, spec.width},
-                   {work.q, w.q},
-                   {work.attended, w.attended},
-                   {work.k, w.k},
-                   {work.v, w.v},
-                   {work.gate, w.ffn},
-                   {work.up, w.ffn},
                    {work.logits, spec.vocabulary}};
   for (const auto& a : all) KL_RETURN_IF_ERROR(allocate_rows(a.buffer, a.columns));
-  return {};
+  return work.scratch.reserve(scratch_floats(spec, Model::kMaxStepTokens));
 }
 
 // Rotary tables, page layout and scratch of a model whose weights are there.
@@ -180,7 +156,7 @@ std::vector<std::string> Model::notes() const {
   return state_->notes;
 }
 uint64_t Model::weight_bytes_per_token() const {
-  return state_->weights.bytes();
+  return weight_bytes_a_token(state_->bound, state_->weights);
 }
 Compute Model::compute() const {
   return state_->compute;

@@ -8,19 +8,18 @@
 
 #include "families/family.h"
 #include "nn/model.h"
+#include "nn/scratch.h"
 #include "nn/weights.h"
 
 namespace kinglet {
 
-// Scratch of one step, [kMaxStepTokens] rows each; only rows in use are ever touched.
+// Memory of one step, kMaxStepTokens rows each; only rows in use are ever touched.
 struct Workspace {
   AlignedBuffer residual, normed;        // [width]
-  AlignedBuffer q, attended;             // [heads * head_dim], [heads * value_dim] of the widest layer
-  AlignedBuffer k, v;                    // [kv_heads * head_dim], [kv_heads * value_dim] of the widest layer
-  AlignedBuffer gate, up;                // [ffn hidden] of the widest layer
   AlignedBuffer branch;                  // [width]: what a block adds to the residual stream
   AlignedBuffer selected;                // [width]: the rows whose logits are wanted
   AlignedBuffer logits;                  // [vocabulary]
+  Scratch scratch;                       // of the block at hand
   Activations input;                     // of the product at hand
   std::vector<int32_t> positions;        // of the step's tokens
   std::vector<SequenceSlice> sequences;  // of the layer at hand

@@ -1,37 +1,62 @@
 #include "nn/weights.h"
 
+#include <cstring>
+#include <numeric>
 #include <set>
 
 #include "formats/decode.h"
+#include "kernels/math.h"
 
 namespace kinglet {
 namespace {
 
-// Packed row -> tensor row, where a head's rotary pairs stand interleaved in the file: half-split row (s, p) of a head
-// is interleaved row 2p + s.
-std::vector<int32_t> half_split_rows(int64_t heads, int64_t head_dim, int64_t rotated) {
-  std::vector<int32_t> order(static_cast<size_t>(heads * head_dim));
-  for (int64_t h = 0; h < heads; h++)
-    for (int64_t i = 0; i < head_dim; i++) {
-      const int64_t half = rotated / 2;
-      const int64_t source = i >= rotated ? i : i < half ? 2 * i : 2 * (i - half) + 1;
-      order[static_cast<size_t>(h * head_dim + i)] = static_cast<int32_t>(h * head_dim + source);
-    }
-  return order;
+// The slot that holds the output head: its own, or the embedding.
+Slot head_slot(const BoundModel& model) {
+  return model.find(Slot::kOutput) ? Slot::kOutput : Slot::kEmbedding;
 }
 
-std::vector<int32_t> row_order(Transform transform, const AttentionSpec& attention) {
-  switch (transform) {
-    // The converter permutes whole heads, layers without rotary embedding too.
-    case Transform::kHalfSplitQ:
-      return half_split_rows(attention.heads, attention.head_dim, attention.head_dim);
-    case Transform::kHalfSplitK:
-      return half_split_rows(attention.kv_heads, attention.head_dim, attention.head_dim);
-    case Transform::kNone:
-    case Transform::kAddOne:
-      break;
+bool is_packed_slot(const BoundModel& model, Slot slot) {
+  return slot_kind(slot) != SlotKind::kVector && (slot != Slot::kEmbedding || head_slot(model) == slot);
+}
+
+// Values of a transposed slice, turned: [columns][rows] as floats of a type that holds them exactly.
+struct TurnedSlice {
+  DType dtype = DType::kF32;
+  std::vector<std::byte> bytes;
+};
+
+template <class T>
+void turn(const T* from, int64_t rows, int64_t columns, T* to) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < columns; c++) to[c * rows + r] = from[r * columns + c];
+}
+
+TurnedSlice turned_slice(const TensorView& slice) {
+  const int64_t rows = slice.rows(), columns = slice.columns();
+  TurnedSlice turned;
+  if (slice.dtype == DType::kF16 || slice.dtype == DType::kBF16) {
+    turned.dtype = slice.dtype;
+    turned.bytes.resize(static_cast<size_t>(rows * columns) * 2);
+    std::vector<uint16_t> values(static_cast<size_t>(rows * columns));
+    std::memcpy(values.data(), slice.data.data(), turned.bytes.size());
+    turn(values.data(), rows, columns, reinterpret_cast<uint16_t*>(turned.bytes.data()));
+    return turned;
   }
-  return {};
+  std::vector<float> values(static_cast<size_t>(rows * columns));
+  decode_tensor(slice, values);
+  turned.bytes.resize(values.size() * sizeof(float));
+  turn(values.data(), rows, columns, reinterpret_cast<float*>(turned.bytes.data()));
+  return turned;
+}
+
+// Rows [first, first + rows) of a tensor, leading dimensions folded.
+TensorView rows_of(const TensorView& tensor, int64_t first, int64_t rows) {
+  TensorView view = tensor;
+  view.shape = {rows, tensor.columns()};
+  const uint64_t bytes = row_bytes(tensor.dtype, static_cast<uint64_t>(tensor.columns()));
+  view.data = tensor.data.subspan(static_cast<size_t>(static_cast<uint64_t>(first) * bytes),
+                                  static_cast<size_t>(static_cast<uint64_t>(rows) * bytes));
+  return view;
 }
 
 class Packer {
@@ -42,87 +67,80 @@ class Packer {
 
   Result<ModelWeights> run() {
     ModelWeights weights;
-    const BoundTensor* embedding = model_.find(Slot::kEmbedding);
-    weights.embedding = embedding->tensor;
-    if (!can_decode(weights.embedding->dtype)) return not_a_weight(*embedding);
-    KL_RETURN_IF_ERROR(vector(Slot::kOutputNorm, -1, weights.output_norm));
-    KL_RETURN_IF_ERROR(matrix(model_.find(Slot::kOutput) ? Slot::kOutput : Slot::kEmbedding, -1, weights.output));
+    weights.embedding = model_.find(Slot::kEmbedding)->tensor;
     weights.layers.resize(model_.spec.layers.size());
-    for (size_t i = 0; i < weights.layers.size(); i++)
-      KL_RETURN_IF_ERROR(layer(static_cast<int>(i), weights.layers[i]));
+    for (const BoundTensor& bound : model_.tensors) {
+      if (!can_decode(bound.tensor->dtype)) return not_a_weight(bound);
+      SlotWeights& to = bound.layer < 0 ? weights.model : weights.layers[static_cast<size_t>(bound.layer)];
+      if (slot_kind(bound.slot) == SlotKind::kVector) {
+        to.vector_to_fill(bound.slot) = vector(bound);
+      } else if (is_packed_slot(model_, bound.slot)) {
+        KL_RETURN_IF_ERROR(
+            matrices(bound, to.matrices_to_fill(bound.slot == Slot::kEmbedding ? Slot::kOutput : bound.slot)));
+      }
+    }
     for (const std::string& type : widened_)
       notes_.push_back("weights of type " + type + " have no packed kernels yet and are held as F32");
     return weights;
   }
 
  private:
-  Status layer(int i, LayerWeights& w) {
-    struct {
-      Slot slot;
-      std::vector<float>& to;
-    } const vectors[] = {{Slot::kAttentionNorm, w.attention_norm},
-                         {Slot::kPostAttentionNorm, w.post_attention_norm},
-                         {Slot::kFfnNorm, w.ffn_norm},
-                         {Slot::kPostFfnNorm, w.post_ffn_norm},
-                         {Slot::kQNorm, w.q_norm},
-                         {Slot::kKNorm, w.k_norm},
-                         {Slot::kQBias, w.q_bias},
-                         {Slot::kKBias, w.k_bias},
-                         {Slot::kVBias, w.v_bias},
-                         {Slot::kAttentionOutputBias, w.attention_output_bias},
-                         {Slot::kGateBias, w.gate_bias},
-                         {Slot::kUpBias, w.up_bias},
-                         {Slot::kDownBias, w.down_bias}};
-    for (const auto& v : vectors) KL_RETURN_IF_ERROR(vector(v.slot, i, v.to));
-    struct {
-      Slot slot;
-      PackedMatrix& to;
-    } const matrices[] = {
-        {Slot::kQ, w.q},       {Slot::kK, w.k},   {Slot::kV, w.v},      {Slot::kAttentionOutput, w.attention_output},
-        {Slot::kGate, w.gate}, {Slot::kUp, w.up}, {Slot::kDown, w.down}};
-    for (const auto& m : matrices) KL_RETURN_IF_ERROR(matrix(m.slot, i, m.to));
-    return {};
-  }
-
   Error not_a_weight(const BoundTensor& bound) const {
     return {ErrorCode::kUnsupported, "tensor " + bound.tensor->name + " (" + std::string(slot_name(bound.slot)) +
                                          ") has type " + std::string(dtype_info(bound.tensor->dtype).name) +
                                          ", which holds no weights"};
   }
 
-  // Leaves `to` empty when the model has no such tensor.
-  Status vector(Slot slot, int layer, std::vector<float>& to) {
-    const BoundTensor* bound = model_.find(slot, layer);
-    if (!bound) return {};
-    if (!can_decode(bound->tensor->dtype)) return not_a_weight(*bound);
-    std::vector<float> values(static_cast<size_t>(bound->tensor->elements()));
-    decode_tensor(*bound->tensor, values);
-    if (bound->transform == Transform::kAddOne)
+  StoredLayout layout(const BoundTensor& bound) const {
+    return stored_layout(bound.transform, bound.slot, model_.spec, model_.layer_of(bound));
+  }
+  int64_t matrices_in(const BoundTensor& bound) const {
+    return bound.expert >= 0 ? 1 : slot_shape(bound.slot, model_.spec, model_.layer_of(bound)).count;
+  }
+
+  std::vector<float> vector(const BoundTensor& bound) const {
+    std::vector<float> values(static_cast<size_t>(bound.tensor->elements()));
+    decode_tensor(*bound.tensor, values);
+    if (bound.transform == Transform::kAddOne)
       for (float& value : values) value += 1.0f;
-    const std::vector<int32_t> order = order_of(*bound);
-    if (!order.empty()) {
-      std::vector<float> sorted(values.size());
-      for (size_t i = 0; i < sorted.size(); i++) sorted[i] = values[static_cast<size_t>(order[i])];
-      values = std::move(sorted);
+    if (bound.transform == Transform::kNegativeExp)
+      for (float& value : values) value = -exp_f32(value);
+    const StoredLayout stored = layout(bound);
+    if (stored.order.empty() && stored.rows == stored.stride) return values;
+    std::vector<float> taken;
+    for (int64_t i = 0; i < matrices_in(bound); i++) {
+      const int64_t first = (i * stored.stride + stored.offset) * stored.columns;
+      const auto count = static_cast<int64_t>(stored.order.empty() ? stored.rows : std::ssize(stored.order));
+      for (int64_t r = 0; r < count; r++) {
+        const int64_t row = stored.order.empty() ? r : stored.order[static_cast<size_t>(r)];
+        const auto at = values.begin() + first + row * stored.columns;
+        taken.insert(taken.end(), at, at + stored.columns);
+      }
     }
-    to = std::move(values);
+    return taken;
+  }
+
+  Status matrices(const BoundTensor& bound, std::vector<PackedMatrix>& to) {
+    const StoredLayout stored = layout(bound);
+    for (int64_t i = 0; i < matrices_in(bound); i++) {
+      const TensorView slice = rows_of(*bound.tensor, i * stored.stride + stored.offset, stored.rows);
+      to.emplace_back();
+      KL_TRY(to.back(),
+             stored.transposed ? turned(slice, stored.order) : pack_matrix(compute_, slice, decode_row, stored.order));
+      if (to.back().widened()) widened_.insert(std::string(dtype_info(bound.tensor->dtype).name));
+      done_ += to.back().bytes();
+      if (progress_) progress_(static_cast<double>(done_) / static_cast<double>(total_));
+    }
     return {};
   }
 
-  Status matrix(Slot slot, int layer, PackedMatrix& to) {
-    const BoundTensor* bound = model_.find(slot, layer);
-    KL_CHECK(bound != nullptr, "binding left out a matrix");
-    if (!can_decode(bound->tensor->dtype)) return not_a_weight(*bound);
-    KL_TRY(to, pack_matrix(compute_, *bound->tensor, decode_row, order_of(*bound)));
-    if (to.widened()) widened_.insert(std::string(dtype_info(bound->tensor->dtype).name));
-    done_ += to.bytes();
-    if (progress_) progress_(static_cast<double>(done_) / static_cast<double>(total_));
-    return {};
-  }
-
-  std::vector<int32_t> order_of(const BoundTensor& bound) const {
-    return bound.layer < 0 ? std::vector<int32_t>{}
-                           : row_order(bound.transform, model_.spec.layers[static_cast<size_t>(bound.layer)].attention);
+  Result<PackedMatrix> turned(const TensorView& slice, std::span<const int32_t> order) const {
+    const TurnedSlice turned = turned_slice(slice);
+    TensorView view = slice;
+    view.dtype = turned.dtype;
+    view.shape = {slice.columns(), slice.rows()};
+    view.data = turned.bytes;
+    return pack_matrix(compute_, view, decode_row, order);
   }
 
   const Compute& compute_;
@@ -133,28 +151,11 @@ class Packer {
   uint64_t total_, done_ = 0;
 };
 
-bool is_matrix(Slot slot) {
-  switch (slot) {
-    case Slot::kOutput:
-    case Slot::kQ:
-    case Slot::kK:
-    case Slot::kV:
-    case Slot::kAttentionOutput:
-    case Slot::kGate:
-    case Slot::kUp:
-    case Slot::kDown:
-      return true;
-    default:
-      return false;
-  }
-}
-
 }  // namespace
 
-uint64_t ModelWeights::bytes() const {
-  uint64_t sum = output.bytes();
-  for (const LayerWeights& w : layers)
-    for (const PackedMatrix* m : {&w.q, &w.k, &w.v, &w.attention_output, &w.gate, &w.up, &w.down}) sum += m->bytes();
+uint64_t SlotWeights::bytes(Slot slot) const {
+  uint64_t sum = 0;
+  for (const PackedMatrix& m : matrices_[static_cast<size_t>(slot)]) sum += m.bytes();
   return sum;
 }
 
@@ -165,10 +166,30 @@ Result<ModelWeights> pack_weights(const Compute& compute, const BoundModel& mode
 
 uint64_t packed_weight_bytes(const BoundModel& model) {
   uint64_t sum = 0;
-  const bool own_head = model.find(Slot::kOutput) != nullptr;
-  for (const BoundTensor& bound : model.tensors)
-    if (is_matrix(bound.slot) || (bound.slot == Slot::kEmbedding && !own_head))
-      sum += packed_matrix_bytes(bound.tensor->dtype, bound.tensor->rows(), bound.tensor->columns());
+  for (const BoundTensor& bound : model.tensors) {
+    if (!is_packed_slot(model, bound.slot)) continue;
+    const LayerSpec* layer = model.layer_of(bound);
+    const SlotShape shape = slot_shape(bound.slot, model.spec, layer);
+    const bool turned = stored_layout(bound.transform, bound.slot, model.spec, layer).transposed;
+    const DType stored = bound.tensor->dtype;
+    const DType type = !turned || stored == DType::kF16 || stored == DType::kBF16 ? stored : DType::kF32;
+    sum += static_cast<uint64_t>(bound.expert >= 0 ? 1 : shape.count) *
+           packed_matrix_bytes(type, shape.rows, shape.columns);
+  }
+  return sum;
+}
+
+uint64_t weight_bytes_a_token(const BoundModel& model, const ModelWeights& weights) {
+  uint64_t sum = weights.model.bytes(Slot::kOutput);
+  for (size_t i = 0; i < weights.layers.size(); i++) {
+    const MoeSpec& moe = model.spec.layers[i].ffn.moe;
+    for (size_t s = 0; s < kSlotCount; s++) {
+      const Slot slot = static_cast<Slot>(s);
+      const uint64_t bytes = weights.layers[i].bytes(slot);
+      const bool experts = slot == Slot::kExpertGate || slot == Slot::kExpertUp || slot == Slot::kExpertDown;
+      sum += experts ? bytes / static_cast<uint64_t>(moe.experts) * static_cast<uint64_t>(moe.used) : bytes;
+    }
+  }
   return sum;
 }
 

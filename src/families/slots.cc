@@ -1,0 +1,303 @@
+// What each slot is called, what shape it has, and which layers compute with it.
+#include "families/slots.h"
+
+#include <iterator>
+
+#include "base/check.h"
+
+namespace kinglet {
+namespace {
+
+struct SlotInfo {
+  std::string_view name;
+  SlotKind kind;
+};
+
+constexpr SlotInfo kSlots[] = {
+    {"embedding", SlotKind::kMatrix},
+    {"output norm", SlotKind::kVector},
+    {"output head", SlotKind::kMatrix},
+    {"rope factors", SlotKind::kVector},
+    {"attention norm", SlotKind::kVector},
+    {"query", SlotKind::kMatrix},
+    {"key", SlotKind::kMatrix},
+    {"value", SlotKind::kMatrix},
+    {"query bias", SlotKind::kVector},
+    {"key bias", SlotKind::kVector},
+    {"value bias", SlotKind::kVector},
+    {"query norm", SlotKind::kVector},
+    {"key norm", SlotKind::kVector},
+    {"attention sinks", SlotKind::kVector},
+    {"attention gate", SlotKind::kMatrix},
+    {"attention output", SlotKind::kMatrix},
+    {"attention output bias", SlotKind::kVector},
+    {"post-attention norm", SlotKind::kVector},
+    {"query down-projection", SlotKind::kMatrix},
+    {"query latent norm", SlotKind::kVector},
+    {"key/value down-projection", SlotKind::kMatrix},
+    {"key/value latent norm", SlotKind::kVector},
+    {"key up-projection", SlotKind::kStack},
+    {"value up-projection", SlotKind::kStack},
+    {"recurrent query/key/value", SlotKind::kMatrix},
+    {"convolution", SlotKind::kVector},
+    {"recurrent gate", SlotKind::kMatrix},
+    {"recurrent beta", SlotKind::kMatrix},
+    {"recurrent alpha", SlotKind::kMatrix},
+    {"decay rate", SlotKind::kVector},
+    {"decay bias", SlotKind::kVector},
+    {"recurrent norm", SlotKind::kVector},
+    {"recurrent output", SlotKind::kMatrix},
+    {"ffn norm", SlotKind::kVector},
+    {"ffn gate", SlotKind::kMatrix},
+    {"ffn up", SlotKind::kMatrix},
+    {"ffn down", SlotKind::kMatrix},
+    {"ffn gate bias", SlotKind::kVector},
+    {"ffn up bias", SlotKind::kVector},
+    {"ffn down bias", SlotKind::kVector},
+    {"router", SlotKind::kMatrix},
+    {"router bias", SlotKind::kVector},
+    {"expert selection bias", SlotKind::kVector},
+    {"expert gate", SlotKind::kStack},
+    {"expert up", SlotKind::kStack},
+    {"expert down", SlotKind::kStack},
+    {"expert gate bias", SlotKind::kVector},
+    {"expert up bias", SlotKind::kVector},
+    {"expert down bias", SlotKind::kVector},
+    {"shared expert gate", SlotKind::kMatrix},
+    {"shared expert up", SlotKind::kMatrix},
+    {"shared expert down", SlotKind::kMatrix},
+    {"shared expert router", SlotKind::kMatrix},
+    {"post-ffn norm", SlotKind::kVector},
+};
+static_assert(std::size(kSlots) == kSlotCount);
+
+SlotShape vector_of(int64_t n) {
+  return {1, n, 1};
+}
+
+SlotShape model_shape(Slot slot, const ModelSpec& spec) {
+  switch (slot) {
+    case Slot::kEmbedding:
+    case Slot::kOutput:
+      return {1, spec.vocabulary, spec.width};
+    case Slot::kRopeFactors:
+      return vector_of(spec.layers[0].attention.rope.rotated / 2);
+    default:
+      return vector_of(spec.width);
+  }
+}
+
+SlotShape latent_shape(Slot slot, int64_t width, const AttentionSpec& a) {
+  const LatentSpec& l = a.latent;
+  switch (slot) {
+    case Slot::kQDown:
+      return {1, l.q_rank, width};
+    case Slot::kQDownNorm:
+      return vector_of(l.q_rank);
+    case Slot::kKvDown:
+      return {1, l.kv_rank + a.rope.rotated, width};
+    case Slot::kKvDownNorm:
+      return vector_of(l.kv_rank);
+    case Slot::kKeyUp:
+      return {a.heads, l.kv_rank, l.nope_dim};
+    default:
+      return {a.heads, a.value_dim, l.kv_rank};  // kValueUp
+  }
+}
+
+SlotShape attention_shape(Slot slot, int64_t width, const LayerSpec& layer) {
+  const AttentionSpec& a = layer.attention;
+  const int64_t q = a.heads * a.head_dim, k = a.kv_heads * a.head_dim;
+  const bool whole_norm = a.qk_norm == AttentionSpec::QkNorm::kWhole;
+  switch (slot) {
+    case Slot::kQ:
+      return {1, q, layer.mixer == Mixer::kLatentAttention && a.latent.q_rank > 0 ? a.latent.q_rank : width};
+    case Slot::kK:
+      return {1, k, width};
+    case Slot::kV:
+      return {1, a.kv_heads * a.value_dim, width};
+    case Slot::kQBias:
+      return vector_of(q);
+    case Slot::kKBias:
+      return vector_of(k);
+    case Slot::kVBias:
+      return vector_of(a.kv_heads * a.value_dim);
+    case Slot::kQNorm:
+      return vector_of(whole_norm ? q : a.head_dim);
+    case Slot::kKNorm:
+      return vector_of(whole_norm ? k : a.head_dim);
+    case Slot::kSinks:
+      return vector_of(a.heads);
+    case Slot::kAttentionGate:
+      return {1, a.heads * a.value_dim, width};
+    case Slot::kAttentionOutput:
+      return {1, width, a.heads * a.value_dim};
+    default:
+      return latent_shape(slot, width, a);
+  }
+}
+
+SlotShape recurrent_shape(Slot slot, int64_t width, const RecurrentSpec& r) {
+  const int64_t keys = r.key_heads * r.key_dim, values = r.value_heads * r.value_dim;
+  switch (slot) {
+    case Slot::kRecurrentQkv:
+      return {1, 2 * keys + values, width};
+    case Slot::kConvolution:
+      return {1, 2 * keys + values, r.conv_kernel};
+    case Slot::kRecurrentGate:
+      return {1, values, width};
+    case Slot::kRecurrentBeta:
+    case Slot::kRecurrentAlpha:
+      return {1, r.value_heads, width};
+    case Slot::kDecayRate:
+    case Slot::kDecayBias:
+      return vector_of(r.value_heads);
+    default:
+      return {1, width, values};  // kRecurrentOutput
+  }
+}
+
+SlotShape expert_shape(Slot slot, int64_t width, const MoeSpec& m) {
+  switch (slot) {
+    case Slot::kRouter:
+      return {1, m.experts, width};
+    case Slot::kRouterBias:
+    case Slot::kSelectionBias:
+      return vector_of(m.experts);
+    case Slot::kExpertGate:
+    case Slot::kExpertUp:
+      return {m.experts, m.hidden, width};
+    case Slot::kExpertDown:
+      return {m.experts, width, m.hidden};
+    case Slot::kExpertGateBias:
+    case Slot::kExpertUpBias:
+      return {m.experts, m.hidden, 1};
+    case Slot::kExpertDownBias:
+      return {m.experts, width, 1};
+    case Slot::kSharedGate:
+    case Slot::kSharedUp:
+      return {1, m.shared_hidden, width};
+    case Slot::kSharedDown:
+      return {1, width, m.shared_hidden};
+    default:
+      return {1, 1, width};  // kSharedRouter
+  }
+}
+
+SlotShape layer_shape(Slot slot, int64_t width, const LayerSpec& layer) {
+  switch (slot) {
+    case Slot::kAttentionNorm:
+    case Slot::kPostAttentionNorm:
+    case Slot::kFfnNorm:
+    case Slot::kPostFfnNorm:
+    case Slot::kAttentionOutputBias:
+    case Slot::kDownBias:
+      return vector_of(width);
+    case Slot::kGate:
+    case Slot::kUp:
+      return {1, layer.ffn.hidden, width};
+    case Slot::kGateBias:
+    case Slot::kUpBias:
+      return vector_of(layer.ffn.hidden);
+    case Slot::kDown:
+      return {1, width, layer.ffn.hidden};
+    case Slot::kRecurrentNorm:  // over a head, or over all of them (lightning attention)
+      return vector_of(layer.recurrent.value_dim *
+                       (layer.mixer == Mixer::kLightning ? layer.recurrent.value_heads : 1));
+    default:
+      break;
+  }
+  if (slot >= Slot::kRouter && slot <= Slot::kSharedRouter) return expert_shape(slot, width, layer.ffn.moe);
+  if (slot >= Slot::kRecurrentQkv && slot <= Slot::kRecurrentOutput)
+    return recurrent_shape(slot, width, layer.recurrent);
+  return attention_shape(slot, width, layer);
+}
+
+bool attention_applies(Slot slot, const LayerSpec& layer) {
+  const AttentionSpec& a = layer.attention;
+  const bool latent = layer.mixer == Mixer::kLatentAttention;
+  switch (slot) {
+    case Slot::kK:
+    case Slot::kV:
+    case Slot::kQBias:
+    case Slot::kKBias:
+    case Slot::kVBias:
+      return !latent;
+    case Slot::kQNorm:
+    case Slot::kKNorm:
+      return a.qk_norm != AttentionSpec::QkNorm::kNone;
+    case Slot::kSinks:
+      return a.sinks;
+    case Slot::kAttentionGate:
+      return a.gated;
+    case Slot::kQDown:
+    case Slot::kQDownNorm:
+      return latent && a.latent.q_rank > 0;
+    case Slot::kKvDown:
+    case Slot::kKvDownNorm:
+    case Slot::kKeyUp:
+    case Slot::kValueUp:
+      return latent;
+    default:
+      return true;
+  }
+}
+
+bool ffn_applies(Slot slot, const FfnSpec& ffn) {
+  switch (slot) {
+    case Slot::kGate:
+    case Slot::kUp:
+    case Slot::kDown:
+    case Slot::kGateBias:
+    case Slot::kUpBias:
+    case Slot::kDownBias:
+      return ffn.moe.experts == 0;
+    case Slot::kSharedGate:
+    case Slot::kSharedUp:
+    case Slot::kSharedDown:
+      return ffn.moe.shared_hidden > 0;
+    case Slot::kSharedRouter:
+      return ffn.moe.shared_hidden > 0 && ffn.moe.shared_gated;
+    default:
+      return ffn.moe.experts > 0;
+  }
+}
+
+}  // namespace
+
+std::string_view slot_name(Slot slot) {
+  return kSlots[static_cast<size_t>(slot)].name;
+}
+
+SlotKind slot_kind(Slot slot) {
+  return kSlots[static_cast<size_t>(slot)].kind;
+}
+
+SlotShape slot_shape(Slot slot, const ModelSpec& spec, const LayerSpec* layer) {
+  KL_CHECK(slot < Slot::kCount, "a slot without a shape");
+  return layer ? layer_shape(slot, spec.width, *layer) : model_shape(slot, spec);
+}
+
+bool slot_applies(Slot slot, const LayerSpec& layer) {
+  switch (slot) {
+    case Slot::kAttentionNorm:
+    case Slot::kPostAttentionNorm:
+    case Slot::kFfnNorm:
+    case Slot::kPostFfnNorm:
+      return true;
+    case Slot::kConvolution:
+      return layer.recurs() && layer.recurrent.conv_kernel > 0;
+    case Slot::kRecurrentBeta:
+    case Slot::kRecurrentAlpha:
+    case Slot::kDecayRate:
+    case Slot::kDecayBias:
+      return layer.mixer == Mixer::kGatedDelta;
+    default:
+      break;
+  }
+  if (slot >= Slot::kGate && slot <= Slot::kSharedRouter) return ffn_applies(slot, layer.ffn);
+  if (slot >= Slot::kRecurrentQkv && slot <= Slot::kRecurrentOutput) return layer.recurs();
+  return !layer.recurs() && attention_applies(slot, layer);
+}
+
+}  // namespace kinglet

@@ -1,0 +1,69 @@
+// One step of a model: private to nn/. forward.cc is the page that tells the whole.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "nn/state.h"
+
+namespace kinglet {
+
+class ForwardPass {
+ public:
+  ForwardPass(Model::State& model, std::span<const StepSlice> slices);
+  std::span<const float> run();
+
+ private:
+  // Before the layers.
+  void number_positions();
+  void embed();
+
+  // A layer: residual += branch(norm(residual)), twice. A mixer or ffn reads work_.normed and writes work_.branch.
+  void mixer_block(size_t layer);
+  void ffn_block(size_t layer);
+  void attention_mixer(size_t layer);
+  void dense_ffn(size_t layer);
+
+  // After the layers.
+  int64_t select_rows();
+  void output_head(int64_t rows);
+
+  // ---- the small steps
+
+  float epsilon() const { return static_cast<float>(spec_.norm_epsilon); }
+  const SlotWeights& weights(size_t layer) const { return model_.weights.layers[layer]; }
+  // y = norm(x) * weight, rows of `n`.
+  void norm(const float* x, const std::vector<float>& weight, int64_t n, float* y) {
+    rms_norm(compute_, x, n, weight.data(), epsilon(), tokens_, n, y, n);
+  }
+  void norm_heads(float* x, const std::vector<float>& weight, int64_t heads, int64_t head_dim) {
+    rms_norm(compute_, x, head_dim, weight.data(), epsilon(), tokens_ * heads, head_dim, x, head_dim);
+  }
+  void rotate(size_t layer, float* x, int64_t ld, int64_t heads, int64_t head_dim);
+  // What the products that follow read: [tokens][columns].
+  void set_input(const float* x, int64_t columns) { work_.input.set(x, tokens_, columns, columns); }
+  // y = w · input (+ bias)
+  void product(const PackedMatrix& w, const std::vector<float>& bias, float* y) {
+    linear(compute_, model_.options.compute, w, work_.input, y, w.rows());
+    if (!bias.empty()) add_bias(compute_, y, w.rows(), bias.data(), tokens_, w.rows());
+  }
+  void product(const PackedMatrix& w, float* y) { product(w, {}, y); }
+  void activate(const FfnSpec& ffn, float* gate, const float* up, int64_t rows, int64_t n);
+  // residual += branch, normed first where the family does so.
+  void add_branch(const std::vector<float>& post_norm);
+  // Points work_.sequences at this layer's part of every page.
+  void locate_pages(size_t layer);
+
+  float* residual() { return work_.residual.as<float>(); }
+  float* normed() { return work_.normed.as<float>(); }
+  float* branch() { return work_.branch.as<float>(); }
+
+  Model::State& model_;
+  const Compute& compute_;
+  const ModelSpec& spec_;
+  Workspace& work_;
+  std::span<const StepSlice> slices_;
+  int64_t tokens_ = 0;
+};
+
+}  // namespace kinglet

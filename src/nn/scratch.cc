@@ -1,0 +1,45 @@
+// What each block takes of the scratch, a token. The blocks are in forward*.cc; Scratch::take checks that they agree.
+#include "nn/scratch.h"
+
+#include <algorithm>
+
+namespace kinglet {
+namespace {
+
+constexpr int64_t kMostTakes = 16;  // of a block; each may be rounded up to 16 floats
+
+int64_t attention_columns(const AttentionSpec& a) {
+  return a.heads * (a.head_dim + 2 * a.value_dim) + a.kv_heads * (a.head_dim + a.value_dim);
+}
+
+int64_t latent_columns(const AttentionSpec& a) {
+  const LatentSpec& l = a.latent;
+  const int64_t key = l.kv_rank + a.rope.rotated;
+  return l.q_rank + a.heads * a.head_dim + key + a.heads * (key + l.kv_rank + a.value_dim);
+}
+
+int64_t recurrent_columns(const RecurrentSpec& r) {
+  const int64_t keys = r.key_heads * r.key_dim, values = r.value_heads * r.value_dim;
+  return 2 * keys + values + 2 * values + 3 * r.value_heads;
+}
+
+int64_t ffn_columns(const FfnSpec& f, int64_t width) {
+  const MoeSpec& m = f.moe;
+  if (m.experts == 0) return 2 * f.hidden;
+  return m.experts + 2 * m.used + m.used * (2 * width + 2 * m.hidden) + 2 * m.shared_hidden + width + 1;
+}
+
+}  // namespace
+
+int64_t scratch_floats(const ModelSpec& spec, int64_t tokens) {
+  int64_t columns = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    const int64_t mixer = layer.recurs()                           ? recurrent_columns(layer.recurrent)
+                          : layer.mixer == Mixer::kLatentAttention ? latent_columns(layer.attention)
+                                                                   : attention_columns(layer.attention);
+    columns = std::max({columns, mixer, ffn_columns(layer.ffn, spec.width)});
+  }
+  return columns * tokens + kMostTakes * 16;
+}
+
+}  // namespace kinglet
