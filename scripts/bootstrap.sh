@@ -200,6 +200,9 @@ build_failed() {  # PRESET
   stop "the build failed" "${advice[@]}" "After a system update a fresh start may help: rm -rf $root/build/$1"
 }
 
+# By a signal, which this shell or ninja may notice first.
+build_stopped() { progress_end; say "stopped; the next start goes on from here"; exit 130; }
+
 # build_preset PRESET NINJA_ARGUMENT...: configured and built under build/PRESET; one at a time.
 build_preset() {
   local preset=$1
@@ -207,10 +210,12 @@ build_preset() {
   lock_build "$preset" 9
   log_file=$logs/build-$preset.log
   : >"$log_file"
-  trap 'progress_end; say "stopped; the next start goes on from here"; exit 130' INT TERM
+  trap build_stopped INT TERM
   configure_preset "$preset"
   NINJA_STATUS='[%f/%t] ' ninja -C "$root/build/$preset" -j "$(build_jobs)" "$@" 2>&1 | show_build_progress "$preset"
-  [ "${PIPESTATUS[0]}" = 0 ] || build_failed "$preset"
+  local status=${PIPESTATUS[0]}
+  [ "$status" = 0 ] || ! grep -q '^ninja: build stopped: interrupted' "$log_file" || build_stopped
+  [ "$status" = 0 ] || build_failed "$preset"
   trap - INT TERM
   exec 9>&-
   log_file=

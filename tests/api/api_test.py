@@ -28,7 +28,7 @@ class Api(unittest.TestCase):
         cls.prefix = cls.folder / "moved"
         (cls.folder / "installed").rename(cls.prefix)
         shutil.copytree(ROOT / "examples/cpp", cls.folder / "example")
-        run("cmake", "-S", cls.folder / "example", "-B", cls.folder / "build", f"-DCMAKE_PREFIX_PATH={cls.prefix}")
+        run("cmake", "-G", "Ninja", "-S", cls.folder / "example", "-B", cls.folder / "build", f"-DCMAKE_PREFIX_PATH={cls.prefix}")
         run("cmake", "--build", cls.folder / "build")
         cls.program = cls.folder / "build/ask"
 

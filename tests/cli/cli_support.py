@@ -26,9 +26,11 @@ class CliCase(unittest.TestCase):
         self.environment.update(HOME=str(self.folder), KINGLET_HOME=str(self.folder / "store"), HF_HUB_OFFLINE="1",
                                 TERM="xterm-256color", LC_ALL="C.UTF-8")
 
-    def kinglet(self, *arguments, expect=0, text_in=None, binary=False, env=None, **options):
-        """Runs the program without a terminal; returns what it did, after a check of its exit code."""
-        done = subprocess.run([PROGRAM, *map(str, arguments)], cwd=self.folder, env={**self.environment, **(env or {})},
+    def kinglet(self, *arguments, expect=0, text_in=None, binary=False, env=None, bound_by_modes=False, **options):
+        """Runs the program without a terminal; returns what it did, after a check of its exit code. `bound_by_modes`:
+        file modes bind it even where the tests run as root."""
+        wrapper = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if bound_by_modes and os.getuid() == 0 else []
+        done = subprocess.run([*wrapper, PROGRAM, *map(str, arguments)], cwd=self.folder, env={**self.environment, **(env or {})},
                               input=text_in.encode() if isinstance(text_in, str) else text_in,
                               stdin=subprocess.DEVNULL if text_in is None else None, capture_output=True,
                               timeout=LIMIT_S, check=False, **options)
