@@ -61,13 +61,11 @@ enum class Mixer : uint8_t { kAttention, kLatentAttention, kGatedDelta, kLightni
 
 enum class FfnActivation : uint8_t { kSilu, kGeluTanh, kGeluErf, kSiluClamped, kSwigluOai };
 
-enum class ExpertScoring : uint8_t { kSoftmax, kSigmoid, kSoftmaxSelected, kSqrtSoftplus };
-
 // Mixture of experts: a router picks `used` of `experts` small networks a token; shared ones run for every token.
 struct MoeSpec {
   int64_t experts = 0;  // 0: the layer is dense
   int64_t used = 0, hidden = 0;
-  ExpertScoring scoring = ExpertScoring::kSoftmax;
+  enum class Scoring : uint8_t { kSoftmax, kSigmoid, kSoftmaxSelected, kSqrtSoftplus } scoring = Scoring::kSoftmax;
   int64_t groups = 1, groups_used = 1;  // only experts of the best groups can be picked
   bool group_by_top2 = false;           // a group's score: the sum of its two best, instead of its best
   bool masked_as_zero = false;          // experts of other groups score 0 instead of minus infinity
