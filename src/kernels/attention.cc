@@ -7,11 +7,10 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
-#include <memory>
-#include <new>
 #include <vector>
 
 #include "base/check.h"
+#include "kernels/growing_buffer.h"
 #include "kernels/kv_layout.h"
 #include "kernels/ops.h"
 #include "kernels/table.h"
@@ -23,27 +22,6 @@ constexpr int64_t kMostRows =
     48;                           // of an item: a multiple of the kernels' register tile, small enough for the L2 cache
 constexpr int64_t kFewRows = 24;  // where kMostRows gives too few items
 constexpr int64_t kItemsPerWorker = 4;
-
-// Memory for 64-byte aligned floats that only grows, so that steady work allocates nothing.
-class GrowingBuffer {
- public:
-  float* reserve(int64_t floats) {
-    if (floats > size_) {
-      data_.reset();
-      data_.reset(static_cast<float*>(::operator new(static_cast<size_t>(floats) * sizeof(float), kAlignment)));
-      size_ = floats;
-    }
-    return data_.get();
-  }
-
- private:
-  static constexpr std::align_val_t kAlignment{64};
-  struct Free {
-    void operator()(float* p) const { ::operator delete(p, kAlignment); }
-  };
-  std::unique_ptr<float, Free> data_;
-  int64_t size_ = 0;
-};
 
 // Rows [first_row, first_row + rows) of a slice and kv head; row = token * group + head within the group.
 struct Item {

@@ -10,7 +10,8 @@
 //     f32, f16  [P][value_dim rounded up to 16]
 //     q8_0      int8 [P][D], then f16 scales [D / 32][P]                          (D: value_dim rounded up to 32)
 //
-// With values_in_keys there is no V area: a value is the first value_dim dimensions of the key.
+// With values_in_keys there is no V area: a value is the first value_dim dimensions of the key. Nor is there one with
+// value_dim 0: the keys of an indexer.
 //
 // q8_0 has one scale a position for each 32 dimensions: scale = half(max |x| / 127), value = round(x / scale). Padding
 // stays zero: pages are zeroed when they are handed out.
@@ -37,7 +38,7 @@ inline int64_t kv_element_bytes(KvType type) {
 
 // Whether a page has V areas.
 inline bool stores_values(const KvLayout& layout) {
-  return !layout.values_in_keys;
+  return !layout.values_in_keys && layout.value_dim > 0;
 }
 
 // Bytes of a K block of 16 positions.

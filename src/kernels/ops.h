@@ -198,6 +198,19 @@ struct AttentionParams {
 void attention(const Compute& compute, const KvLayout& layout, const AttentionParams& params,
                std::span<const SequenceSlice> slices, const float* q, int64_t ldq, float* out, int64_t ldo);
 
+struct IndexParams {
+  int64_t heads = 0;
+  int64_t top_k = 0;
+};
+// The lightning indexer of DeepSeek V3.2: what `selected` of AttentionParams takes. score(t, s) = sum over h of
+// weights[t][h] * relu(q[t][h]·k[s]); scales belong into the weights. Token t selects, among the positions up to its
+// own, the top_k of the highest scores (of equal ones the lower positions; all if there are fewer). q is
+// [tokens][heads][head_dim], weights [tokens][heads], selected [tokens][selected_stride], overwritten as a whole. The
+// layout has one kv head and value_dim 0; keys are read as the cache stores them (kv_store first).
+void index_select(const Compute& compute, const KvLayout& layout, const IndexParams& params,
+                  std::span<const SequenceSlice> slices, const float* q, int64_t ldq, const float* weights, int64_t ldw,
+                  uint64_t* selected, int64_t selected_stride);
+
 // ---- logits
 
 // max and log(sum(exp(x - max))) + max of a row, in the fixed order of 16 lanes.

@@ -71,6 +71,9 @@ struct RowKernels {
   void (*attention_merge)(float* m, float* l, float* a, float max, float sum, const float* acc, int64_t n);
   // out[i] = a[i] / l; zeros where nothing was merged (l = 0).
   void (*attention_finish)(const float* a, float l, int64_t n, float* out);
+  // scores[i] = sum over the rows in order of weights[r] * relu(score of row r with the tile's position i), for i <
+  // positions; up to a multiple of 16 is written. Reads neither `first` and `last` nor `selected`.
+  void (*index_tile)(const AttentionTile& tile, int64_t positions, const float* weights, float* scores);
 
   float (*row_max)(const float* x, int64_t n);
   // p[i] = exp(x[i] - max), max >= every x[i]; returns the sum, by blocks of kSumBlock. p may be x or null.

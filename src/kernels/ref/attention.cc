@@ -149,6 +149,17 @@ void attention_tile(const AttentionTile& tile) {
   }
 }
 
+void index_tile(const AttentionTile& tile, int64_t positions, const float* weights, float* scores) {
+  for (int64_t i = 0; i < positions; ++i) {
+    float sum = 0.0f;
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      const float s = score(tile, r, tile.tile * kAttentionTile + i);
+      sum = exact_fma(weights[r], s > 0.0f ? s : 0.0f, sum);
+    }
+    scores[i] = sum;
+  }
+}
+
 // The state begins as (-infinity, 0, 0), or as (sink, 1, 0) where the head has a sink.
 void attention_merge(float* m, float* l, float* a, float max, float sum, const float* acc, int64_t n) {
   const float both = *m > max ? *m : max;

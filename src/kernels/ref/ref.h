@@ -34,6 +34,7 @@ void attention_query(const KvLayout& layout, const float* q, float scale, float*
 void attention_tile(const AttentionTile& tile);
 void attention_merge(float* m, float* l, float* a, float max, float sum, const float* acc, int64_t n);
 void attention_finish(const float* a, float l, int64_t n, float* out);
+void index_tile(const AttentionTile& tile, int64_t positions, const float* weights, float* scores);
 
 inline constexpr RowKernels kRowKernels = {
     .rms_norm = rms_norm,
@@ -49,6 +50,7 @@ inline constexpr RowKernels kRowKernels = {
     .attention_tile = attention_tile,
     .attention_merge = attention_merge,
     .attention_finish = attention_finish,
+    .index_tile = index_tile,
     .row_max = row_max,
     .exp_sum = exp_sum,
 };

@@ -1,0 +1,158 @@
+// The lightning indexer: which positions a token's sparse attention reads. Scores of a stretch of tokens are computed
+// tile by tile on the pool, then every token picks its best positions. A score is a function of its token and position
+// alone and the choice one of the scores alone, so neither the stretches nor the workers can show.
+#include <algorithm>
+#include <bit>
+#include <functional>
+#include <vector>
+
+#include "base/check.h"
+#include "kernels/growing_buffer.h"
+#include "kernels/kv_layout.h"
+#include "kernels/ops.h"
+#include "kernels/table.h"
+
+namespace kinglet {
+namespace {
+
+constexpr int64_t kMostScores = int64_t{1} << 22;  // floats of a stretch of tokens, unless one token has more
+
+struct IndexJob {
+  const RowKernels& kernels;
+  const KvLayout& layout;
+  const IndexParams& params;
+  const float* q;
+  int64_t ldq;
+  const float* weights;
+  int64_t ldw;
+};
+
+struct IndexToken {
+  const SequenceSlice* slice = nullptr;
+  int64_t row = 0;      // of the batch
+  int64_t visible = 0;  // positions
+};
+
+// A worker's queries of one token.
+class IndexQueries {
+ public:
+  explicit IndexQueries(const IndexJob& job) : job_(job) {
+    static thread_local GrowingBuffer memory;
+    const int64_t rows = job.params.heads, stride = query_stride(job.layout), groups = stride / kKvGroup;
+    const int64_t scalars = round_up(rows * groups, 16), bytes = round_up(rows * stride / 4, 16);
+    q_ = memory.reserve(rows * stride + bytes + 2 * scalars + attention_scratch_floats(job.layout, rows));
+    q8_ = reinterpret_cast<int8_t*>(q_ + rows * stride);
+    q8_scale_ = q_ + rows * stride + bytes;
+    q8_offset_ = reinterpret_cast<int32_t*>(q8_scale_ + scalars);
+    tile_.layout = &job.layout;
+    tile_.rows = rows;
+    tile_.q = q_;
+    tile_.q8 = q8_;
+    tile_.q8_scale = q8_scale_;
+    tile_.q8_offset = q8_offset_;
+    tile_.scratch = q8_scale_ + 2 * scalars;
+  }
+
+  // scores[position] of one tile of a token.
+  void score(const IndexToken& token, int64_t tile, float* scores) {
+    if (&token != prepared_) prepare(token);
+    tile_.tile = tile;
+    const int64_t first = tile * kAttentionTile, positions = std::min(kAttentionTile, token.visible - first);
+    job_.kernels.index_tile(tile_, positions, job_.weights + token.row * job_.ldw, scores + first);
+  }
+
+ private:
+  void prepare(const IndexToken& token) {
+    const int64_t stride = query_stride(job_.layout), groups = stride / kKvGroup;
+    for (int64_t h = 0; h < job_.params.heads; ++h) {
+      job_.kernels.attention_query(job_.layout, job_.q + token.row * job_.ldq + h * job_.layout.head_dim, 1.0f,
+                                   q_ + h * stride, q8_ + h * stride, q8_scale_ + h * groups, q8_offset_ + h * groups);
+    }
+    tile_.pages = token.slice->pages;
+    prepared_ = &token;
+  }
+
+  const IndexJob& job_;
+  const IndexToken* prepared_ = nullptr;
+  AttentionTile tile_;
+  float *q_ = nullptr, *q8_scale_ = nullptr;
+  int8_t* q8_ = nullptr;
+  int32_t* q8_offset_ = nullptr;
+};
+
+// Integers in the order of the scores; zeros of either sign are equal, NaN is below everything.
+uint32_t ordered(float score) {
+  if (score != score) return 0;
+  const uint32_t bits = std::bit_cast<uint32_t>(score + 0.0f);
+  return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
+}
+
+void select_all(int64_t positions, uint64_t* row) {
+  std::fill_n(row, positions / 64, ~uint64_t{0});
+  if (positions % 64 != 0) row[positions / 64] = (uint64_t{1} << positions % 64) - 1;
+}
+
+// Sets the bits of the `count` < `positions` highest scores; of equal ones the lower position first.
+void select_best(const float* scores, int64_t positions, int64_t count, uint64_t* row) {
+  static thread_local std::vector<uint64_t> keys;
+  keys.resize(static_cast<size_t>(positions));
+  for (int64_t i = 0; i < positions; ++i) {
+    keys[static_cast<size_t>(i)] = uint64_t{ordered(scores[i])} << 32 | (0xffffffffu - static_cast<uint32_t>(i));
+  }
+  std::nth_element(keys.begin(), keys.begin() + count, keys.end(), std::greater<>());
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t position = 0xffffffffu - static_cast<uint32_t>(keys[static_cast<size_t>(i)]);
+    row[position / 64] |= uint64_t{1} << position % 64;
+  }
+}
+
+}  // namespace
+
+void index_select(const Compute& compute, const KvLayout& layout, const IndexParams& params,
+                  std::span<const SequenceSlice> slices, const float* q, int64_t ldq, const float* weights, int64_t ldw,
+                  uint64_t* selected, int64_t selected_stride) {
+  KL_CHECK(layout.kv_heads == 1 && params.heads > 0 && params.top_k > 0, "a malformed indexer");
+  static thread_local std::vector<IndexToken> token_memory;
+  std::vector<IndexToken>& tokens = token_memory;  // the caller's, not each worker's thread_local
+  tokens.clear();
+  int64_t most = 0;
+  for (const SequenceSlice& slice : slices) {
+    KL_CHECK(slice.first_position + slice.tokens <= selected_stride * 64, "rows of bits that are too short");
+    for (int64_t t = 0; t < slice.tokens; ++t) {
+      const int64_t row = slice.first_token + t, visible = slice.first_position + t + 1;
+      std::fill_n(selected + row * selected_stride, selected_stride, uint64_t{0});
+      if (visible <= params.top_k) {
+        select_all(visible, selected + row * selected_stride);
+        continue;
+      }
+      tokens.push_back({&slice, row, visible});
+      most = std::max(most, visible);
+    }
+  }
+  if (tokens.empty()) return;
+  const IndexJob job{compute.kernels->rows, layout, params, q, ldq, weights, ldw};
+  const int64_t tiles = (most + kAttentionTile - 1) / kAttentionTile, stride = tiles * kAttentionTile;
+  const int64_t count = static_cast<int64_t>(tokens.size());
+  const int64_t stretch = std::min(count, std::max<int64_t>(1, kMostScores / stride));
+  static thread_local GrowingBuffer memory;
+  float* scores = memory.reserve(stretch * stride);
+  for (int64_t first = 0; first < count; first += stretch) {
+    const int64_t n = std::min(stretch, count - first);
+    const IndexToken* some = tokens.data() + first;
+    compute.pool->parallel_for(n * tiles, 1, [&](int64_t begin, int64_t end) {
+      IndexQueries queries(job);
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t tile = i % tiles;
+        if (tile * kAttentionTile < some[i / tiles].visible)
+          queries.score(some[i / tiles], tile, scores + i / tiles * stride);
+      }
+    });
+    compute.pool->parallel_for(n, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        select_best(scores + i * stride, some[i].visible, params.top_k, selected + some[i].row * selected_stride);
+      }
+    });
+  }
+}
+
+}  // namespace kinglet
