@@ -59,16 +59,13 @@ void Router::score(const float* logits) {
       return;
     }
     case ExpertScoring::kSigmoid:
-      for (size_t e = 0; e < scores_.size(); ++e) scores_[e] = 1.0f / (1.0f + exp_f32(-logits[e]));
+      for (size_t e = 0; e < scores_.size(); ++e) scores_[e] = sigmoid_f32(logits[e]);
       return;
     case ExpertScoring::kSoftmaxSelected:
       std::copy_n(logits, p_.experts, scores_.begin());
       return;
     case ExpertScoring::kSqrtSoftplus:
-      for (size_t e = 0; e < scores_.size(); ++e) {
-        const float x = logits[e], positive = x < 0.0f ? 0.0f : x;
-        scores_[e] = sqrt_f32(positive + log_f32(1.0f + exp_f32(x < 0.0f ? x : -x)));
-      }
+      for (size_t e = 0; e < scores_.size(); ++e) scores_[e] = sqrt_f32(softplus_f32(logits[e]));
       return;
   }
 }

@@ -182,7 +182,7 @@ TEST(RouteExperts, TheSameBitsEverywhere) {
       float score[used], sum = 0.0f;
       for (size_t s = 0; s < used; ++s) {
         const size_t e = static_cast<size_t>(want.chosen[t * used + s]);
-        score[s] = 1.0f / (1.0f + exp_f32(-logits[t * experts + e]));
+        score[s] = sigmoid_f32(logits[t * experts + e]);
         sum += score[s];
       }
       for (size_t s = 0; s < used; ++s) EXPECT_EQ(want.weights[t * used + s], score[s] / (sum + 1e-20f) * 2.5f);

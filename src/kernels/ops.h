@@ -108,23 +108,47 @@ void linear(const Compute& compute, ComputeMode mode, const PackedMatrix& w, Act
 
 // ---- rows
 
-// y[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i], for each of `rows` rows of `n`. y may be x. (Zhang & Sennrich 2019)
+// y[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i], for each of `rows` rows of `n`. y may be x; weight may be null, for
+// ones. (Zhang & Sennrich 2019)
 void rms_norm(const Compute& compute, const float* x, int64_t ldx, const float* weight, float eps, int64_t rows,
               int64_t n, float* y, int64_t ldy);
+
+// y[i] = (x[i] - mean(x)) / sqrt(variance(x) + eps) * weight[i] + bias[i], likewise; bias may be null, too. (Ba et al.
+// 2016)
+void layer_norm(const Compute& compute, const float* x, int64_t ldx, const float* weight, const float* bias, float eps,
+                int64_t rows, int64_t n, float* y, int64_t ldy);
 
 // x[t][i] += bias[i].
 void add_bias(const Compute& compute, float* x, int64_t ld, const float* bias, int64_t tokens, int64_t n);
 // x[t][i] += y[t][i].
 void add(const Compute& compute, float* x, int64_t ldx, const float* y, int64_t ldy, int64_t tokens, int64_t n);
+// x[t][i] = alpha * x[t][i] + beta * y[t][i], every operation rounded.
+void residual_mix(const Compute& compute, float alpha, float* x, int64_t ldx, float beta, const float* y, int64_t ldy,
+                  int64_t tokens, int64_t n);
 // x[t][i] *= factor.
 void scale(const Compute& compute, float* x, int64_t ld, float factor, int64_t tokens, int64_t n);
 // x[t][i] = cap * tanh(x[t][i] / cap).
 void soft_cap(const Compute& compute, float* x, int64_t ld, float cap, int64_t tokens, int64_t n);
 
-enum class Activation { kSilu, kGeluTanh, kGeluErf, kRelu };
+enum class Activation {
+  kSilu,
+  kGeluTanh,
+  kGeluErf,
+  kRelu,
+  kReluSquared,
+  kSigmoid,
+  // Of two values, g = min(gate, limit) and u = up held within [-limit, limit]:
+  kClampedSilu,    // silu(g) * u (DeepSeek-V4)
+  kClampedSwiglu,  // g * sigmoid(alpha * g) * (u + 1) (gpt-oss)
+};
+struct ActivationParams {  // of the clamped ones
+  float limit = 7.0f, alpha = 1.702f;
+};
 // gate[t][i] = act(gate[t][i]) * up[t][i].
 void gated_activation(const Compute& compute, Activation act, float* gate, int64_t ldg, const float* up, int64_t ldu,
-                      int64_t tokens, int64_t n);
+                      int64_t tokens, int64_t n, const ActivationParams& params = {});
+// x[t][i] = act(x[t][i]); not for the activations of two values.
+void activate(const Compute& compute, Activation act, float* x, int64_t ld, int64_t tokens, int64_t n);
 
 // ---- rotary embeddings
 

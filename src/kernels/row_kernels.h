@@ -11,6 +11,7 @@ namespace kinglet {
 
 struct KvLayout;
 enum class Activation;
+struct ActivationParams;
 
 // Rows of one tile of attention (kAttentionTile absolute positions) against one kv head.
 struct AttentionTile {
@@ -47,10 +48,13 @@ inline constexpr int64_t kSumBlock = 4096;
 
 struct RowKernels {
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* y);
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y);
   void (*add)(float* x, const float* y, int64_t n);
+  void (*mix)(float alpha, float* x, float beta, const float* y, int64_t n);
   void (*scale)(float* x, float factor, int64_t n);
   void (*soft_cap)(float* x, float cap, int64_t n);
-  void (*gated_activation)(Activation act, float* gate, const float* up, int64_t n);
+  void (*activate)(Activation act, float* x, int64_t n);
+  void (*gated_activation)(Activation act, const ActivationParams& params, float* gate, const float* up, int64_t n);
   // out[i] = sum over slots, in order, of weights[s] * rows[row_of[s] * ld + i].
   void (*combine)(const float* rows, int64_t ld, const int32_t* row_of, const float* weights, int64_t slots, int64_t n,
                   float* out);

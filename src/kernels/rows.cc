@@ -29,6 +29,12 @@ void rms_norm(const Compute& compute, const float* x, int64_t ldx, const float* 
   for_rows(compute, rows, n, [&](int64_t r) { kernels.rms_norm(x + r * ldx, weight, eps, n, y + r * ldy); });
 }
 
+void layer_norm(const Compute& compute, const float* x, int64_t ldx, const float* weight, const float* bias, float eps,
+                int64_t rows, int64_t n, float* y, int64_t ldy) {
+  const RowKernels& kernels = compute.kernels->rows;
+  for_rows(compute, rows, n, [&](int64_t r) { kernels.layer_norm(x + r * ldx, weight, bias, eps, n, y + r * ldy); });
+}
+
 void add_bias(const Compute& compute, float* x, int64_t ld, const float* bias, int64_t tokens, int64_t n) {
   const RowKernels& kernels = compute.kernels->rows;
   for_rows(compute, tokens, n, [&](int64_t t) { kernels.add(x + t * ld, bias, n); });
@@ -37,6 +43,12 @@ void add_bias(const Compute& compute, float* x, int64_t ld, const float* bias, i
 void add(const Compute& compute, float* x, int64_t ldx, const float* y, int64_t ldy, int64_t tokens, int64_t n) {
   const RowKernels& kernels = compute.kernels->rows;
   for_rows(compute, tokens, n, [&](int64_t t) { kernels.add(x + t * ldx, y + t * ldy, n); });
+}
+
+void residual_mix(const Compute& compute, float alpha, float* x, int64_t ldx, float beta, const float* y, int64_t ldy,
+                  int64_t tokens, int64_t n) {
+  const RowKernels& kernels = compute.kernels->rows;
+  for_rows(compute, tokens, n, [&](int64_t t) { kernels.mix(alpha, x + t * ldx, beta, y + t * ldy, n); });
 }
 
 void scale(const Compute& compute, float* x, int64_t ld, float factor, int64_t tokens, int64_t n) {
@@ -50,9 +62,16 @@ void soft_cap(const Compute& compute, float* x, int64_t ld, float cap, int64_t t
 }
 
 void gated_activation(const Compute& compute, Activation act, float* gate, int64_t ldg, const float* up, int64_t ldu,
-                      int64_t tokens, int64_t n) {
+                      int64_t tokens, int64_t n, const ActivationParams& params) {
   const RowKernels& kernels = compute.kernels->rows;
-  for_rows(compute, tokens, n, [&](int64_t t) { kernels.gated_activation(act, gate + t * ldg, up + t * ldu, n); });
+  for_rows(compute, tokens, n,
+           [&](int64_t t) { kernels.gated_activation(act, params, gate + t * ldg, up + t * ldu, n); });
+}
+
+void activate(const Compute& compute, Activation act, float* x, int64_t ld, int64_t tokens, int64_t n) {
+  KL_CHECK(act != Activation::kClampedSilu && act != Activation::kClampedSwiglu, "an activation of two values");
+  const RowKernels& kernels = compute.kernels->rows;
+  for_rows(compute, tokens, n, [&](int64_t t) { kernels.activate(act, x + t * ld, n); });
 }
 
 float log_sum_exp(const Compute& compute, const float* x, int64_t n) {

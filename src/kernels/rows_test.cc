@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -33,6 +34,17 @@ std::vector<NamedOperation> operations() {
   return {
       {"rms_norm", [](const Compute& c, Values& x, const Values& y, int64_t rows,
                       int64_t n) { rms_norm(c, x.data(), n, y.data(), 1e-5f, rows, n, x.data(), n); }},
+      {"rms_norm without weights", [](const Compute& c, Values& x, const Values&, int64_t rows,
+                                      int64_t n) { rms_norm(c, x.data(), n, nullptr, 1e-5f, rows, n, x.data(), n); }},
+      {"layer_norm",
+       [](const Compute& c, Values& x, const Values& y, int64_t rows, int64_t n) {
+         const float* bias = rows > 1 ? y.data() + n : nullptr;
+         layer_norm(c, x.data(), n, rows % 2 == 0 ? nullptr : y.data(), bias, 1e-5f, rows, n, x.data(), n);
+       }},
+      {"residual_mix", [](const Compute& c, Values& x, const Values& y, int64_t rows,
+                          int64_t n) { residual_mix(c, 3.55f, x.data(), n, 0.7f, y.data(), n, rows, n); }},
+      {"activate", [](const Compute& c, Values& x, const Values&, int64_t rows,
+                      int64_t n) { activate(c, Activation::kReluSquared, x.data(), n, rows, n); }},
       {"add_bias", [](const Compute& c, Values& x, const Values& y, int64_t rows,
                       int64_t n) { add_bias(c, x.data(), n, y.data(), rows, n); }},
       {"add", [](const Compute& c, Values& x, const Values& y, int64_t rows,
@@ -45,6 +57,10 @@ std::vector<NamedOperation> operations() {
       {"gelu_tanh", gated(Activation::kGeluTanh)},
       {"gelu_erf", gated(Activation::kGeluErf)},
       {"relu", gated(Activation::kRelu)},
+      {"relu squared", gated(Activation::kReluSquared)},
+      {"sigmoid", gated(Activation::kSigmoid)},
+      {"clamped silu", gated(Activation::kClampedSilu)},
+      {"clamped swiglu", gated(Activation::kClampedSwiglu)},
       {"exp_minus_max",
        [](const Compute& c, Values& x, const Values&, int64_t rows, int64_t n) {
          for (int64_t r = 0; r < rows; ++r) {
@@ -95,7 +111,9 @@ TEST(Rows, ActivationsHaveTheSameBitsOverTheWholeRange) {
   const int64_t n = static_cast<int64_t>(x.size());
   const Values ones(x.size(), 1.0f);
   ThreadPool pool(1);
-  for (Activation act : {Activation::kSilu, Activation::kGeluTanh, Activation::kGeluErf, Activation::kRelu}) {
+  for (Activation act :
+       {Activation::kSilu, Activation::kGeluTanh, Activation::kGeluErf, Activation::kRelu, Activation::kReluSquared,
+        Activation::kSigmoid, Activation::kClampedSilu, Activation::kClampedSwiglu}) {
     Values expected = x;
     gated_activation({&ref_table(), &pool}, act, expected.data(), n, ones.data(), n, 1, n);
     for (IsaLevel level : available_isa_levels()) {
@@ -121,6 +139,73 @@ TEST(Rows, RmsNormIsTheFormula) {
     const double expected = static_cast<double>(x[i]) * inverse * static_cast<double>(weight[i]);
     EXPECT_NEAR(static_cast<double>(y[i]), expected, 1e-6 * std::abs(expected));
   }
+}
+
+TEST(Rows, LayerNormIsTheFormula) {
+  Random random(8);
+  ThreadPool pool(1);
+  const int64_t n = 100;
+  Values x = random.normals(n, 3.0f);
+  for (float& v : x) v += 5.0f;
+  const Values weight = random.normals(n), bias = random.normals(n);
+  Values y(x.size());
+  layer_norm({&kernel_table(available_isa_levels().back()), &pool}, x.data(), n, weight.data(), bias.data(), 1e-2f, 1,
+             n, y.data(), n);
+  double mean = 0.0, variance = 0.0;
+  for (float v : x) mean += static_cast<double>(v) / static_cast<double>(n);
+  for (float v : x) variance += std::pow(static_cast<double>(v) - mean, 2) / static_cast<double>(n);
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double normal = (static_cast<double>(x[i]) - mean) / std::sqrt(variance + 1e-2);
+    EXPECT_NEAR(static_cast<double>(y[i]), normal * static_cast<double>(weight[i]) + static_cast<double>(bias[i]),
+                2e-6);
+  }
+}
+
+TEST(Rows, RmsNormWithoutWeightsHasOnes) {
+  Random random(9);
+  ThreadPool pool(1);
+  const Compute compute{&kernel_table(available_isa_levels().back()), &pool};
+  const Values x = random.normals(40), ones(40, 1.0f);
+  Values with(40), without(40);
+  rms_norm(compute, x.data(), 40, ones.data(), 1e-6f, 1, 40, with.data(), 40);
+  rms_norm(compute, x.data(), 40, nullptr, 1e-6f, 1, 40, without.data(), 40);
+  EXPECT_EQ(without, with);
+}
+
+TEST(Rows, ActivationsAreTheFormulas) {
+  ThreadPool pool(1);
+  const Compute compute{&kernel_table(available_isa_levels().back()), &pool};
+  const auto sigmoid = [](double x) { return 1.0 / (1.0 + std::exp(-x)); };
+  const Values gate = {-9.0f, -0.5f, 0.75f, 3.0f, 9.0f}, up = {1.0f, -9.0f, 0.5f, 9.0f, -2.0f};
+  const auto run = [&](Activation act, const ActivationParams& params) {
+    Values y = gate;
+    gated_activation(compute, act, y.data(), 5, up.data(), 5, 1, 5, params);
+    return y;
+  };
+  const Values silu = run(Activation::kClampedSilu, {.limit = 4.0f}),
+               swiglu = run(Activation::kClampedSwiglu, {.limit = 4.0f, .alpha = 1.5f}),
+               squared = run(Activation::kReluSquared, {}), gates = run(Activation::kSigmoid, {});
+  Values alone = gate;
+  activate(compute, Activation::kSigmoid, alone.data(), 5, 1, 5);
+  for (size_t i = 0; i < 5; ++i) {
+    const double x = static_cast<double>(gate[i]), y = static_cast<double>(up[i]);
+    const double g = std::min(x, 4.0), u = std::clamp(y, -4.0, 4.0), positive = std::max(x, 0.0);
+    EXPECT_NEAR(static_cast<double>(silu[i]), g * sigmoid(g) * u, 1e-5);
+    EXPECT_NEAR(static_cast<double>(swiglu[i]), g * sigmoid(1.5 * g) * (u + 1.0), 1e-5);
+    EXPECT_NEAR(static_cast<double>(squared[i]), positive * positive * y, 1e-4);
+    EXPECT_NEAR(static_cast<double>(gates[i]), sigmoid(x) * y, 1e-6);
+    EXPECT_NEAR(static_cast<double>(alone[i]), sigmoid(x), 1e-7);
+  }
+}
+
+TEST(Rows, ResidualMixRoundsEveryOperation) {
+  ThreadPool pool(1);
+  Values x = {3.0f, 0.1f};
+  const Values y = {-1.0f, 0.3f};
+  const float alpha = 0.7f, beta = 1.3f, first = alpha * x[1], second = beta * y[1];
+  residual_mix({&kernel_table(available_isa_levels().back()), &pool}, alpha, x.data(), 2, beta, y.data(), 2, 1, 2);
+  EXPECT_FLOAT_EQ(x[0], 0.7f * 3.0f - 1.3f);
+  EXPECT_EQ(x[1], first + second);
 }
 
 TEST(Rows, LogSumExp) {

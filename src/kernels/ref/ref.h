@@ -16,10 +16,13 @@ inline float sum_lanes(float (&lanes)[16]) {
 }
 
 void rms_norm(const float* x, const float* weight, float eps, int64_t n, float* y);
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y);
 void add(float* x, const float* y, int64_t n);
+void mix(float alpha, float* x, float beta, const float* y, int64_t n);
 void scale(float* x, float factor, int64_t n);
 void soft_cap(float* x, float cap, int64_t n);
-void gated_activation(Activation act, float* gate, const float* up, int64_t n);
+void activate(Activation act, float* x, int64_t n);
+void gated_activation(Activation act, const ActivationParams& params, float* gate, const float* up, int64_t n);
 void combine(const float* rows, int64_t ld, const int32_t* row_of, const float* weights, int64_t slots, int64_t n,
              float* out);
 void rope_half_split(const float* cos, const float* sin, int64_t half, float* x);
@@ -38,9 +41,12 @@ void index_tile(const AttentionTile& tile, int64_t positions, const float* weigh
 
 inline constexpr RowKernels kRowKernels = {
     .rms_norm = rms_norm,
+    .layer_norm = layer_norm,
     .add = add,
+    .mix = mix,
     .scale = scale,
     .soft_cap = soft_cap,
+    .activate = activate,
     .gated_activation = gated_activation,
     .combine = combine,
     .rope_half_split = rope_half_split,
