@@ -13,7 +13,9 @@ HERE = Path(__file__).resolve().parent
 TOLERANCE = 1e-4  # largest difference of a logit that an engine may show on the tiny models
 MIN_STD = 0.7     # of the logits; smaller ones would make the tolerance meaningless
 MIN_GAP = 1e-3    # between what a router keeps and what it drops; nearer ones could turn over with the order of a sum
-CHOOSES_ONLY = "e_score_correction_bias"  # 1 % of it moves no logit until a choice turns over: measured as a feature
+MIN_GAP_OF_POSITIONS = 1e-4  # the same where an indexer chooses among positions, thousands of times a model
+CHOOSES_ONLY = ("e_score_correction_bias", ".indexer.")  # tensors that only choose: what of them shows is a feature
+DERIVED = ("slope_rate", "query_decay", "key_decay", "diagonal_decay")  # MiniMax's: computed from the config
 OLD_TYPES = {"llama", "smollm3", "qwen2", "qwen3", "gemma3_text", "mistral"}  # rows from before routers and soft caps
 
 
@@ -60,7 +62,8 @@ def random_tensor(rng, name, initial, gain, tied, inputs_first=False):
     if leaf.endswith("bias"):
         return 0.5 * x
     if len(shape) == 1:
-        return x
+        ones = float((initial - 1).abs().max()) == 0
+        return (1.0 + 0.25 * x) * (np.sqrt(shape[0]) if name.endswith("router.scale") else 1.0) if ones else x
     if name.endswith("embed_tokens.weight"):
         return x * (gain / np.sqrt(shape[1])) if tied else x
     return x * (gain / np.sqrt(shape[-2] if inputs_first and len(shape) == 3 else shape[-1]))
@@ -85,8 +88,12 @@ def logits_of(model, tokens):
 def state_of(model):
     """Name -> tensor of everything a checkpoint stores of the model: parameters (a tied one once) and kept buffers."""
     kept = model.state_dict()
-    buffers = {n: b for n, b in model.named_buffers() if n in kept}
+    buffers = {n: b for n, b in model.named_buffers() if n in kept and not n.endswith(DERIVED)}
     return {**{n: p.data for n, p in model.named_parameters()}, **buffers}
+
+
+def only_chooses(name):
+    return any(part in name for part in CHOOSES_ONLY)
 
 
 def stored_places(model):
@@ -120,8 +127,9 @@ def sensitivities(model, tokens, base):
     """
     table = {}
     flat = torch.cat([t.flatten() for t in state_of(model).values()])
+    choosing = torch.cat([torch.full((t.numel(),), only_chooses(n)) for n, t in state_of(model).items()])
     for name, places in stored_places(model).items():
-        if name.endswith(CHOOSES_ONLY):
+        if choosing[places.flatten()[0]]:
             continue
         row = []
         for part in (places.flatten(), places.flatten()[1::2]):
@@ -137,21 +145,33 @@ def sensitivities(model, tokens, base):
 @torch.no_grad()
 def smallest_router_gap(model, tokens):
     """The smallest difference between the last score that a router keeps and the first that it drops."""
-    gaps, topk = [math.inf], torch.topk
+    gaps, topk, method = [math.inf], torch.topk, torch.Tensor.topk
 
     def watched(scores, k, *args, **kwargs):
         if k < scores.shape[-1]:
             ordered = scores.sort(dim=-1, descending=True).values
             gap = ordered[..., k - 1] - ordered[..., k]
-            gaps.append(float(gap[ordered[..., k - 1] > -math.inf].min()))
-        return topk(scores, k, *args, **kwargs)
+            chosen = ordered[..., k - 1].abs() < math.inf
+            gaps.append(float(gap[chosen].min()) if chosen.any() else math.inf)
+        return method(scores, k, *args, **kwargs)
 
-    torch.topk = watched
+    def watched_method(scores, k, *args, **kwargs):
+        # Indexers call the method with the batch first; groups of experts, whose two best are only added, without it.
+        return (watched if scores.shape[0] == 1 else method)(scores, k, *args, **kwargs)
+
+    torch.topk, torch.Tensor.topk = watched, watched_method
     try:
         logits_of(model, tokens)
     finally:
-        torch.topk = topk
+        torch.topk, torch.Tensor.topk = topk, method
     return min(gaps)
+
+
+def demand_router_gap(model, tokens):
+    gap = smallest_router_gap(model, tokens)
+    sparse = any(CHOOSES_ONLY[1] in n for n in state_of(model))
+    demand(gap > (MIN_GAP_OF_POSITIONS if sparse else MIN_GAP), "router gap", gap)
+    return gap
 
 
 def config_variants(config):
@@ -164,14 +184,15 @@ def config_variants(config):
 
     layers = config.num_hidden_layers
     kinds = getattr(config, "layer_types", None) or []
-    if "sliding_attention" in kinds and config.model_type != "gemma3_text":
+    if "sliding_attention" in kinds and config.model_type in OLD_TYPES - {"gemma3_text"}:
         yield "no window", variant(layer_types=["full_attention"] * layers, sliding_window=None)
     elif getattr(config, "sliding_window", None):
         yield "no window", variant(sliding_window=1 << 20)
         yield "window one longer", variant(sliding_window=config.sliding_window + 1)
     for field, value in (("norm_topk_prob", not getattr(config, "norm_topk_prob", False)), ("routed_scaling_factor", 1.0),
                          ("final_logit_softcapping", None), ("attn_logit_softcapping", None), ("n_group", 1),
-                         ("swiglu_limit", 1e9)):
+                         ("swiglu_limit", 1e9), ("index_topk", 1 << 20), ("index_topk_blocks", 1 << 20),
+                         ("index_local_blocks", 0)):
         if config.model_type not in OLD_TYPES and getattr(config, field, value) != value:
             yield f"{field} {value}", variant(**{field: value}, **({"topk_group": 1} if field == "n_group" else {}))
     rope = config.rope_parameters
@@ -196,12 +217,23 @@ def features(model, tokens, base):
         change = float((logits_of(other, tokens) - base).abs().max())
         if change > 0:  # a field that the family does not have changes nothing
             table[label] = float(f"{change:.3g}")
-    without = {n: torch.zeros_like(t) if n.endswith(CHOOSES_ONLY) else t for n, t in model.state_dict().items()}
-    if any(n.endswith(CHOOSES_ONLY) for n in without):
-        kept = copy.deepcopy(model.state_dict())
-        model.load_state_dict(without)
-        table[f"no {CHOOSES_ONLY}"] = float(f"{float((logits_of(model, tokens) - base).abs().max()):.3g}")
-        model.load_state_dict(kept)
+    return {**table, **choosing_tensors(model, tokens, base)}
+
+
+@torch.no_grad()
+def choosing_tensors(model, tokens, base):
+    """A small change of what only chooses moves no logit until a choice turns over: so its values in another order, or
+    for a correction bias none at all."""
+    table, state = {}, state_of(model)
+    biases = [t for n, t in state.items() if n.endswith(CHOOSES_ONLY[0])]
+    changes = {f"{n} reversed": [t] for n, t in state.items() if CHOOSES_ONLY[1] in n}
+    for label, tensors in {**({f"no {CHOOSES_ONLY[0]}": biases} if biases else {}), **changes}.items():
+        kept = [t.clone() for t in tensors]
+        for t in tensors:
+            t.copy_(torch.zeros_like(t) if label.startswith("no ") else t.flatten().flip(0).view(t.shape))
+        table[label] = float(f"{float((logits_of(model, tokens) - base).abs().max()):.3g}")
+        for t, k in zip(tensors, kept):
+            t.copy_(k)
     return table
 
 
@@ -209,8 +241,7 @@ def golden_row(model, tokens, name, tolerance=TOLERANCE):
     """Measures the model, checks the demands on it, writes logits/NAME.npy and returns the fields of its manifest row."""
     base = logits_of(model, tokens)
     assert base.dtype == torch.float32
-    gap, std = smallest_router_gap(model, tokens), float(base.std())
-    demand(gap > MIN_GAP, "router gap", gap)
+    gap, std = demand_router_gap(model, tokens), float(base.std())
     demand(std >= MIN_STD, "standard deviation", std)
     exact = logits_of(model.double(), tokens)
     noise = float((base.double() - exact).abs().max())

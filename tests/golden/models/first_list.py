@@ -116,6 +116,23 @@ def _minimax(**kw):
     return {**COMMON, **base, **kw}
 
 
+def _minimax_released(architecture, model_type, alpha, **kw):
+    """As Text-01 and M1 were published: other names than the port in transformers has."""
+    factors = {f"layernorm_{part}_{factor}": value for part in ("full_attention", "linear_attention", "mlp")
+               for factor, value in (("alpha", alpha), ("beta", 1.0))}
+    return _minimax(architectures=[architecture], model_type=model_type, postnorm=True, shared_intermediate_size=0,
+                    shared_moe_mode="sigmoid", **factors, **kw)
+
+
+def _minimax_oracle(config):
+    fields = {**config, "model_type": "minimax", "partial_rotary_factor": config["rotary_dim"] / config["head_dim"],
+              "layer_types": [["linear_attention", "full_attention"][kind] for kind in config["attn_type_list"]]}
+    for ours, theirs in (("full_attn", "full_attention"), ("linear_attn", "linear_attention"), ("mlp", "mlp")):
+        for factor in ("alpha", "beta"):
+            fields[f"{ours}_{factor}_factor"] = config[f"layernorm_{theirs}_{factor}"]
+    return fields
+
+
 def _qwen3_next(**kw):
     base = dict(architectures=["Qwen3NextForCausalLM"], model_type="qwen3_next", attention_bias=False,
                 decoder_sparse_step=1, full_attention_interval=4, linear_conv_kernel_dim=4, mlp_only_layers=[],
@@ -217,6 +234,15 @@ FIRST_LIST = [
                    n_routed_experts=5, n_shared_experts=2, num_experts_per_tok=2, n_group=1, topk_group=1,
                    norm_topk_prob=False, num_nextn_predict_layers=0, routed_scaling_factor=1.5, vocab_size=105,
                    rope_scaling=None)),
+    # Kimi K2: the same architecture under its own model_type, without groups.
+    _row("kimi-k2-one-group", "deepseek-v3",
+         _deepseek(3, model_type="kimi_k2", hidden_size=48, intermediate_size=64, moe_intermediate_size=20,
+                   num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4, kv_lora_rank=16,
+                   q_lora_rank=20, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=12, first_k_dense_replace=1,
+                   n_routed_experts=7, n_shared_experts=1, num_experts_per_tok=3, n_group=1, topk_group=1,
+                   num_nextn_predict_layers=0, routed_scaling_factor=2.827, rope_theta=50000.0, vocab_size=113,
+                   max_position_embeddings=131072, rope_scaling=_yarn(32.0, 32, 1.0)),
+         oracle="deepseek_v3", gguf="F16"),
     # Gemma 2: both soft caps, a window in every other layer, norms before and after.
     _row("gemma2-caps", "gemma2",
          _gemma2(hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=3,
@@ -332,4 +358,17 @@ FIRST_LIST = [
                   block_size=24, layer_types=["linear_attention", "full_attention", "linear_attention"],
                   full_attn_alpha_factor=1.25, full_attn_beta_factor=0.75, linear_attn_alpha_factor=1.5,
                   linear_attn_beta_factor=0.875, mlp_alpha_factor=1.125, mlp_beta_factor=1.375)),
+    # The same family as MiniMax released it: other keys, and half of a head rotates.
+    _row("minimax-text-01", "minimax-01",
+         _minimax_released("MiniMaxText01ForCausalLM", "minimax_text_01", alpha=1.5, hidden_size=32,
+                           intermediate_size=12, num_hidden_layers=3, num_attention_heads=5, num_key_value_heads=1,
+                           head_dim=16, rotary_dim=8, num_local_experts=6, num_experts_per_tok=2, vocab_size=107,
+                           attn_type_list=[0, 0, 1]),
+         oracle=_minimax_oracle, gguf="F16"),
+    _row("minimax-m1", "minimax-01",
+         _minimax_released("MiniMaxM1ForCausalLM", "minimax_m1", alpha=3.5565588200778455, hidden_size=32,
+                           intermediate_size=16, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                           head_dim=24, rotary_dim=12, num_local_experts=5, num_experts_per_tok=3, vocab_size=103,
+                           attn_type_list=[0, 1]),
+         oracle=_minimax_oracle, gguf="F16"),
 ]

@@ -53,7 +53,8 @@ def main(folder, path, kind):
         parameters = ModelBase.load_hparams(Path(folder), False)
         known = get_model_class(get_model_architecture(parameters, ModelType.TEXT), mmproj=False)
         without_vocabulary = type(known.__name__, (known,), {"model_arch": known.model_arch,
-                                                             "set_vocab": lambda self: None})
+                                                             "set_vocab": lambda self: None,
+                                                             "_get_suppress_tokens": lambda self: None})
         without_vocabulary(Path(folder), types[kind], Path(path)).write()
 
 

@@ -1,4 +1,14 @@
 """One row of the table of tiny models; tiny_models.py says what the fields mean."""
+from dataclasses import dataclass, field
+from typing import Callable
+
+
+@dataclass(frozen=True)
+class Nested:
+    """How a multimodal checkpoint wraps its text part."""
+    config: Callable  # text config -> the whole config
+    name: Callable    # stored name of a text tensor -> its name in the checkpoint
+    ignored: dict = field(default_factory=dict)  # name -> shape of tensors of other parts
 
 
 def new_style(config):
@@ -10,7 +20,7 @@ def new_style(config):
     return c
 
 
-def row(name, family, config, dtype="F32", shards=1, tokens=64, gguf=None, grid=False, nested=False, gain=1.5,
+def row(name, family, config, dtype="F32", shards=1, tokens=64, gguf=None, grid=False, nested=None, gain=1.5,
         mtp=None, oracle=None, tolerance=1e-4, pending=False):
     return dict(name=name, family=family, config=config, dtype=dtype, shards=shards, tokens=tokens, gguf=gguf,
                 grid=grid, nested=nested, gain=gain, mtp=mtp, oracle=oracle, tolerance=tolerance,

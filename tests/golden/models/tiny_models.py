@@ -6,17 +6,19 @@ Each row is a Hugging Face config as a release of that family would write it, an
   tokens  length of the golden sequence.
   gguf    None, or the type of the matrices in the GGUF twin (F32 or F16; vectors are F32 there as the converter does).
   grid    True: the weights are rounded to values that F32, BF16 and F16 all hold, so every file states the same model.
-  nested  the text part of a multimodal checkpoint: `text_config`, prefixed names, tensors of a vision part to ignore.
+  nested  the text part of a multimodal checkpoint (rows.Nested): `text_config`, prefixed names, tensors to pass over.
   gain    how far the matrices' standard deviation is above 1/sqrt(inputs).
 Sizes are chosen so that no two dimensions are equal by accident: a swap of hidden, heads*head_dim, key width or
 feed-forward width must not go unnoticed.
 
   mtp     layers for multi-token prediction that the checkpoint holds after the last one.
-  oracle  the config that transformers is given where it does not know the published one; None: the same.
+  oracle  where transformers does not know the published config: a model_type of the same meaning, or a function that
+          gives the config in transformers' keys.
   pending True until the engine knows the family: its tests pass over the row.
 """
 from first_list import FIRST_LIST
-from rows import new_style, row
+from rows import Nested, new_style, row
+from second_list import SECOND_LIST
 
 
 def _llama(**kw):
@@ -53,6 +55,21 @@ def _gemma3(**kw):
                 max_position_embeddings=32768, rms_norm_eps=1e-6, rope_local_base_freq=10000.0, rope_scaling=None,
                 rope_theta=1000000.0, torch_dtype="float32", use_cache=True)
     return {**base, **kw}
+
+
+def _gemma3_nested(config):
+    return dict(architectures=["Gemma3ForConditionalGeneration"], model_type="gemma3", boi_token_index=3,
+                eoi_token_index=4, eos_token_id=[1, 106], image_token_index=5, mm_tokens_per_image=4,
+                initializer_range=0.02, torch_dtype=config["torch_dtype"],
+                text_config={k: v for k, v in config.items() if k != "architectures"},
+                vision_config=dict(hidden_size=8, image_size=16, intermediate_size=16, patch_size=8,
+                                   model_type="siglip_vision_model", num_attention_heads=1,
+                                   num_hidden_layers=1, vision_use_head=False))
+
+
+GEMMA3_NESTED = Nested(_gemma3_nested, lambda name: "language_model." + name,
+                       {"vision_tower.vision_model.post_layernorm.weight": (8,),
+                        "multi_modal_projector.mm_soft_emb_norm.weight": (8,)})
 
 
 def _mistral(**kw):
@@ -136,7 +153,7 @@ TINY = [
                  num_key_value_heads=2, head_dim=32, query_pre_attn_scalar=32, sliding_window=24, vocab_size=303,
                  sliding_window_pattern=6, rope_scaling=dict(factor=8.0, rope_type="linear"),
                  torch_dtype="bfloat16"),
-         dtype="BF16", gguf="F16", grid=True, nested=True),
+         dtype="BF16", gguf="F16", grid=True, nested=GEMMA3_NESTED),
     # The 27B's score scale (not head_dim), layer types as transformers 5 writes them, a longer sequence.
     row("gemma3-scalar", "gemma3",
          dict(architectures=["Gemma3ForCausalLM"], model_type="gemma3_text", attention_bias=False, bos_token_id=2,
@@ -160,4 +177,4 @@ TINY = [
          dtype="BF16", gguf="F16", grid=True),
 ]
 
-TINY += FIRST_LIST
+TINY += FIRST_LIST + SECOND_LIST
