@@ -83,7 +83,7 @@ class Sequences {
     slices_.clear();
     for (int64_t s = 0; s < count; s++)
       slices_.push_back({std::span(tokens_).subspan(static_cast<size_t>(s * tokens), static_cast<size_t>(tokens)),
-                         position, pages_[static_cast<size_t>(first + s)], nullptr, LogitRows::kLast});
+                         position, pages_[static_cast<size_t>(first + s)], LogitRows::kLast, nullptr});
     model_.forward(slices_);
   }
 
