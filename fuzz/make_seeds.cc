@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 #include "base/dtype.h"
@@ -41,6 +42,19 @@ void write_gguf(const std::filesystem::path& folder) {
   }
 }
 
+std::string contents_of(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The golden folders of every scheme: config.json, a zero byte, the tensors.
+void write_quantised(const std::filesystem::path& folder) {
+  for (const auto& scheme : std::filesystem::directory_iterator(KINGLET_SOURCE_DIR "/tests/golden/formats/quantised")) {
+    write(folder, scheme.path().filename().string(),
+          contents_of(scheme.path() / "config.json") + '\0' + contents_of(scheme.path() / "model.safetensors"));
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -50,6 +64,7 @@ int main(int argc, char** argv) {
   }
   const std::filesystem::path root(argv[1]);
   write_gguf(root / "gguf_fuzz");
+  write_quantised(root / "quantised_fuzz");
   write(root / "safetensors_fuzz", "small", small_safetensors());
   write(root / "safetensors_fuzz", "empty", safetensors("{}"));
   write(root / "config_json_fuzz", "config",

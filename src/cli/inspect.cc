@@ -65,7 +65,7 @@ Result<Facts> gather(const InspectFlags& flags) {
   for (const TensorView& t : f.checkpoint->tensors) {
     auto& [count, bytes] = f.types[std::string(dtype_info(t.dtype).name)];
     count++;
-    bytes += t.data.size();
+    bytes += t.stored_bytes();
     f.parameters += t.elements();
   }
   if (!f.checkpoint->tensors.empty()) {
@@ -119,6 +119,7 @@ std::string as_json(const Facts& f, const InspectFlags& flags) {
                       {"compute", flags.model.compute},
                       {"kv", flags.model.kv}};
   for (const auto& [type, facts] : f.types) out["types"][type] = {{"tensors", facts.first}, {"bytes", facts.second}};
+  if (!f.checkpoint->quantisation.empty()) out["quantisation"] = f.checkpoint->quantisation;
   if (f.bound) {
     out["spec"] = spec_json(f);
     out["memory"] = plan_json(f);
@@ -141,6 +142,7 @@ std::string as_text(const Facts& f, const InspectFlags& flags) {
   for (const auto& [type, facts] : f.types)
     types += fmt::format("{}{} × {} ({})", types.empty() ? "" : ", ", facts.first, type, human_bytes(facts.second));
   line("tensors", types.empty() ? "none (a vocabulary)" : types);
+  if (!f.checkpoint->quantisation.empty()) line("quantisation", f.checkpoint->quantisation);
   line("parameters", fmt::format("{:.1f} million", static_cast<double>(f.parameters) / 1e6));
   line("tokenizer", f.tokenizer);
   line("chat template", f.has_template ? "yes" : "no");

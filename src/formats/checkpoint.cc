@@ -47,7 +47,7 @@ Status index_tensors(Checkpoint& checkpoint) {
       return Error{ErrorCode::kInvalid,
                    checkpoint.path + ": tensor " + quote(tensor.name) + ": expected once, found in two files"};
     }
-    checkpoint.total_bytes += tensor.data.size();
+    checkpoint.total_bytes += tensor.stored_bytes();
   }
   return {};
 }

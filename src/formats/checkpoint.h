@@ -24,6 +24,7 @@ struct Checkpoint {
   std::string path;   // as the user named it: a .gguf file, the first of a split, or a folder
   Metadata metadata;  // GGUF key-values, or config.json flattened
   std::vector<TensorView> tensors;
+  std::string quantisation;  // how a Hugging Face folder's matrices are quantised, for people; empty: they are not
   uint64_t total_bytes = 0;  // of tensor data
 
   // Hugging Face folders only: contents of the side files, empty where absent. GGUF carries all of it in `metadata`.
@@ -36,6 +37,8 @@ struct Checkpoint {
 
   // nullptr when absent.
   const TensorView* find(std::string_view name) const;
+
+  std::vector<std::unique_ptr<const RowSource>> sources;  // of the tensors that have no bytes of their own
 
   // Keeps the maps alive as long as the checkpoint (and its copies of the pointers) live.
   std::vector<std::shared_ptr<MappedFile>> files;

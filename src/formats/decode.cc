@@ -1,6 +1,7 @@
 #include "formats/decode.h"
 
 #include <limits>
+#include <vector>
 
 #include "base/check.h"
 #include "formats/decode_blocks.h"
@@ -119,13 +120,20 @@ void decode_row(DType type, const std::byte* blocks, int64_t values, float* out)
   std::memcpy(out, last, static_cast<size_t>(left) * sizeof(float));
 }
 
+void decode_row(const TensorView& tensor, int64_t row, std::span<float> out) {
+  std::vector<std::byte> scratch;
+  decode_row(tensor.dtype, tensor.row(row, scratch), tensor.columns(), out.data());
+  tensor.finish_row(out);
+}
+
 void decode_tensor(const TensorView& tensor, std::span<float> out) {
   const int64_t values = tensor.elements();
   KL_CHECK(static_cast<uint64_t>(values) == out.size(), "decode_tensor into a buffer of another size");
-  const int64_t rows = tensor.rows(), columns = tensor.columns();
-  const uint64_t bytes = static_cast<uint64_t>(rows) * row_bytes(tensor.dtype, static_cast<uint64_t>(columns));
-  KL_CHECK(tensor.data.size() == bytes, "a tensor of another size");
-  for (int64_t r = 0; r < rows; ++r) decode_row(tensor.dtype, tensor.row(r), columns, out.data() + r * columns);
+  const int64_t rows = tensor.rows();
+  const auto columns = static_cast<size_t>(tensor.columns());
+  const uint64_t bytes = static_cast<uint64_t>(rows) * row_bytes(tensor.dtype, columns);
+  KL_CHECK(tensor.source != nullptr || tensor.data.size() == bytes, "a tensor of another size");
+  for (int64_t r = 0; r < rows; ++r) decode_row(tensor, r, out.subspan(static_cast<size_t>(r) * columns, columns));
 }
 
 }  // namespace kinglet

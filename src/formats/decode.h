@@ -17,6 +17,9 @@ bool can_decode(DType type);
 // can_decode(type).
 void decode_row(DType type, const std::byte* blocks, int64_t values, float* out);
 
+// A row of a tensor, wherever its blocks come from, its columns in their own order.
+void decode_row(const TensorView& tensor, int64_t row, std::span<float> out);
+
 // The whole tensor, row-major.
 void decode_tensor(const TensorView& tensor, std::span<float> out);
 

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <span>
 
 #include "base/half.h"
 
@@ -65,5 +66,6 @@ void int8_g32(const uint8_t* block, float* out);
 void int8_g64(const uint8_t* block, float* out);
 void int8_g128(const uint8_t* block, float* out);
 void nf4_g64(const uint8_t* block, float* out);
+std::span<const float, 16> nf4_levels();
 
 }  // namespace kinglet::blocks

@@ -42,6 +42,10 @@ void int8(const uint8_t* block, float* out) {
 
 }  // namespace
 
+std::span<const float, 16> nf4_levels() {
+  return kNf4Levels;
+}
+
 float e4m3(uint8_t x) {
   const uint32_t exponent = x >> 3 & 15u;
   const auto mantissa = static_cast<float>(x & 7u);

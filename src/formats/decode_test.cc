@@ -177,6 +177,32 @@ TEST(Decode, TensorsOfAnyShape) {
   decode_tensor(empty, {});
 }
 
+// Row sources give the blocks; the multiplier and the order of columns come after.
+TEST(Decode, RowsPutTogetherOnDemand) {
+  struct Rows : RowSource {
+    void row(int64_t r, std::byte* out) const override {
+      const float scale = 0.5f;
+      std::memset(out, 0, 8 + 16);
+      std::memcpy(out, &scale, 4);
+      out[4] = std::byte{8};
+      out[8] = static_cast<std::byte>(0x30 + r);  // q = r, 3, then 15
+      out[9] = std::byte{0x0f};
+    }
+  } const rows;
+  TensorView tensor{"w", DType::kInt4G32, {2, 3}, {}};
+  tensor.source = &rows;
+  std::vector<float> out(6);
+  decode_tensor(tensor, out);
+  EXPECT_EQ(out, (std::vector<float>{-4, -2.5, 3.5, -3.5, -2.5, 3.5}));
+  tensor.multiplier = 2.0f;
+  const int32_t order[3] = {2, 0, 1};
+  tensor.column_order = order;
+  decode_row(tensor, 1, std::span(out).first(3));
+  EXPECT_EQ(out[0], -5.0f);
+  EXPECT_EQ(out[1], 7.0f);
+  EXPECT_EQ(out[2], -7.0f);
+}
+
 TEST(DecodeDeathTest, RefusesMisuse) {
   const std::byte block[34] = {};
   float out[32];

@@ -12,6 +12,7 @@
 #include "formats/checkpoint_parts.h"
 #include "formats/config_json.h"
 #include "formats/json_bounded.h"
+#include "formats/quantised.h"
 #include "formats/safetensors.h"
 
 namespace kinglet {
@@ -180,6 +181,7 @@ Result<std::shared_ptr<const Checkpoint>> open_hf_folder(const std::string& path
     return Error{ErrorCode::kNotFound, path + ": expected *.safetensors files with tensors, found none"};
   }
   KL_RETURN_IF_ERROR(index_tensors(*checkpoint));
+  KL_RETURN_IF_ERROR(assemble_quantised(*checkpoint));
   return std::shared_ptr<const Checkpoint>(std::move(checkpoint));
 }
 

@@ -71,7 +71,8 @@ Result<std::vector<PackedMatrix>> pack_matrices(const Compute& compute, std::spa
 // stack. Nothing is copied. kInvalid where the tensor has no such rows, or other data than its shape says.
 Result<TensorView> slice_rows(const TensorView& tensor, int64_t first, int64_t rows);
 
-// Bytes that pack_matrix will allocate for a matrix of this type and shape.
+// Bytes that pack_matrix will allocate for a tensor, and for a matrix of this type and shape.
+uint64_t packed_matrix_bytes(const TensorView& tensor);
 uint64_t packed_matrix_bytes(DType type, int64_t rows, int64_t columns);
 
 // ---- activations and products

@@ -40,7 +40,7 @@ void ForwardPass::embed() {
   for (const StepSlice& slice : slices_)
     for (int32_t token : slice.tokens) {
       KL_CHECK(token >= 0 && token < spec_.vocabulary, "a token id outside the vocabulary");
-      decode_row(table.dtype, table.row(token), spec_.width, row);
+      decode_row(table, token, {row, static_cast<size_t>(spec_.width)});
       row += spec_.width;
     }
   if (spec_.embedding_scale != 1.0)

@@ -53,6 +53,10 @@ TurnedSlice turned_slice(const TensorView& slice) {
 TensorView rows_of(const TensorView& tensor, int64_t first, int64_t rows) {
   TensorView view = tensor;
   view.shape = {rows, tensor.columns()};
+  if (tensor.source) {
+    view.first_row += first;
+    return view;
+  }
   const uint64_t bytes = row_bytes(tensor.dtype, static_cast<uint64_t>(tensor.columns()));
   view.data = tensor.data.subspan(static_cast<size_t>(static_cast<uint64_t>(first) * bytes),
                                   static_cast<size_t>(static_cast<uint64_t>(rows) * bytes));
@@ -136,10 +140,7 @@ class Packer {
 
   Result<PackedMatrix> turned(const TensorView& slice, std::span<const int32_t> order) const {
     const TurnedSlice turned = turned_slice(slice);
-    TensorView view = slice;
-    view.dtype = turned.dtype;
-    view.shape = {slice.columns(), slice.rows()};
-    view.data = turned.bytes;
+    const TensorView view{slice.name, turned.dtype, {slice.columns(), slice.rows()}, turned.bytes};
     return pack_matrix(compute_, view, decode_row, order);
   }
 
@@ -171,10 +172,11 @@ uint64_t packed_weight_bytes(const BoundModel& model) {
     const LayerSpec* layer = model.layer_of(bound);
     const SlotShape shape = slot_shape(bound.slot, model.spec, layer);
     const bool turned = stored_layout(bound.transform, bound.slot, model.spec, layer).transposed;
-    const DType stored = bound.tensor->dtype;
-    const DType type = !turned || stored == DType::kF16 || stored == DType::kBF16 ? stored : DType::kF32;
+    TensorView matrix = *bound.tensor;
+    matrix.shape = {shape.rows, shape.columns};
+    const DType type = matrix.dtype == DType::kF16 || matrix.dtype == DType::kBF16 ? matrix.dtype : DType::kF32;
     sum += static_cast<uint64_t>(bound.expert >= 0 ? 1 : shape.count) *
-           packed_matrix_bytes(type, shape.rows, shape.columns);
+           (turned ? packed_matrix_bytes(type, shape.rows, shape.columns) : packed_matrix_bytes(matrix));
   }
   return sum;
 }

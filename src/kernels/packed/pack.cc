@@ -19,10 +19,12 @@ Status check_tensor(const TensorView& tensor, int64_t rows, std::span<const int3
     return Error{ErrorCode::kInvalid, "tensor " + tensor.name + ": " + what};
   };
   const int64_t columns = tensor.columns();
-  if (columns <= 0 || columns % dtype_info(tensor.dtype).block_values != 0) {
+  const bool whole_blocks = columns % dtype_info(tensor.dtype).block_values == 0 || has_padded_rows(tensor.dtype);
+  if (columns <= 0 || !whole_blocks) {
     return invalid("rows of " + std::to_string(columns) + " values, not a multiple of the type's block");
   }
-  if (tensor.data.size() != row_bytes(tensor.dtype, static_cast<uint64_t>(tensor.elements()))) {
+  const uint64_t bytes = row_bytes(tensor.dtype, static_cast<uint64_t>(columns));
+  if (tensor.source == nullptr && tensor.data.size() != static_cast<uint64_t>(tensor.rows()) * bytes) {
     return invalid("its data has another size than its shape says");
   }
   for (int32_t r : row_order) {
@@ -30,6 +32,11 @@ Status check_tensor(const TensorView& tensor, int64_t rows, std::span<const int3
   }
   if (rows > kMostElements / columns) return invalid("too large");
   return {};
+}
+
+// Rows that need work after their blocks are decoded are widened, as are types that have no packed form.
+bool has_packed_form(const TensorView& tensor) {
+  return packed::is_packed(tensor.dtype) && tensor.multiplier == 1.0f && tensor.column_order.empty();
 }
 
 int64_t row_blocks(int64_t rows) {
@@ -47,15 +54,18 @@ struct Source {
 void pack_block(const Source& from, DType type, int64_t rows, int64_t block, uint8_t* out) {
   const int64_t columns = from.tensor.columns();
   const bool widen = type != from.tensor.dtype;
+  std::vector<std::byte> assembled;
   std::vector<float> widened(widen ? static_cast<size_t>(columns) : 0);
   out += static_cast<uint64_t>(block) * packed::row_block_bytes(type, columns);
   for (int lane = 0; lane < packed::kRowsPerBlock; ++lane) {
     const int64_t r = block * packed::kRowsPerBlock + lane;
     if (r >= rows) return;
-    const std::byte* row = from.tensor.row(from.row_order.empty() ? r : from.row_order[static_cast<size_t>(r)]);
+    const std::byte* row =
+        from.tensor.row(from.row_order.empty() ? r : from.row_order[static_cast<size_t>(r)], assembled);
     const auto* bytes = reinterpret_cast<const uint8_t*>(row);
     if (widen) {
       from.decode(from.tensor.dtype, row, columns, widened.data());
+      from.tensor.finish_row(widened);
       bytes = reinterpret_cast<const uint8_t*>(widened.data());
     }
     packed::pack_row(type, bytes, columns, lane, out);
@@ -69,6 +79,10 @@ uint64_t packed_matrix_bytes(DType type, int64_t rows, int64_t columns) {
   return static_cast<uint64_t>(row_blocks(rows)) * packed::row_block_bytes(packed_type, columns);
 }
 
+uint64_t packed_matrix_bytes(const TensorView& tensor) {
+  return packed_matrix_bytes(has_packed_form(tensor) ? tensor.dtype : DType::kF32, tensor.rows(), tensor.columns());
+}
+
 Result<TensorView> slice_rows(const TensorView& tensor, int64_t first, int64_t rows) {
   KL_RETURN_IF_ERROR(check_tensor(tensor, tensor.rows(), {}));
   if (first < 0 || rows < 0 || first > tensor.rows() || rows > tensor.rows() - first) {
@@ -76,9 +90,15 @@ Result<TensorView> slice_rows(const TensorView& tensor, int64_t first, int64_t r
                                           " rows; needed were " + std::to_string(rows) + " from row " +
                                           std::to_string(first) + " on"};
   }
+  TensorView slice = tensor;
+  slice.shape = {rows, tensor.columns()};
   const uint64_t bytes = row_bytes(tensor.dtype, static_cast<uint64_t>(tensor.columns()));
-  const auto data = tensor.data.subspan(static_cast<uint64_t>(first) * bytes, static_cast<uint64_t>(rows) * bytes);
-  return TensorView{tensor.name, tensor.dtype, {rows, tensor.columns()}, data};
+  if (tensor.source == nullptr) {
+    slice.data = tensor.data.subspan(static_cast<uint64_t>(first) * bytes, static_cast<uint64_t>(rows) * bytes);
+  } else {
+    slice.first_row += first;
+  }
+  return slice;
 }
 
 Result<std::vector<PackedMatrix>> pack_matrices(const Compute& compute, std::span<const TensorView> tensors,
@@ -93,7 +113,7 @@ Result<std::vector<PackedMatrix>> pack_matrices(const Compute& compute, std::spa
     m.rows_ = row_order.empty() ? tensor.rows() : static_cast<int64_t>(row_order.size());
     m.columns_ = tensor.columns();
     KL_RETURN_IF_ERROR(check_tensor(tensor, m.rows_, row_order));
-    m.widened_ = !packed::is_packed(tensor.dtype);
+    m.widened_ = !has_packed_form(tensor);
     if (m.widened_ && decode == nullptr) {
       return Error{ErrorCode::kUnsupported,
                    "tensor " + tensor.name + ": no kernel for " + std::string(dtype_info(tensor.dtype).name)};
