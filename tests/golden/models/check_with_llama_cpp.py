@@ -27,7 +27,8 @@ def copy_without_vocabulary(source, target, vocabulary):
         writer.add_vocab_size(vocabulary)
     for name, field in reader.fields.items():
         if not name.startswith("GGUF.") and name != "general.architecture":
-            writer.add_key_value(name, field.contents(), field.types[0])
+            sub = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(name, field.contents(), field.types[0], sub)
     for t in reader.tensors:
         writer.add_tensor(t.name, t.data, raw_dtype=t.tensor_type)
     writer.write_header_to_file()
@@ -36,23 +37,36 @@ def copy_without_vocabulary(source, target, vocabulary):
     writer.close()
 
 
-def main():
+def logits_of(path, tokens):
+    """None where llama.cpp refuses the file."""
+    try:
+        model = Llama(str(path), logits_all=True, n_ctx=512, n_batch=512, n_threads=1, verbose=False)
+    except ValueError:
+        return None
+    model.eval(tokens)
+    return np.array(model.scores[: len(tokens)])
+
+
+def main(names):
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         for row in json.loads((HERE / "models.json").read_text())["models"]:
-            if row["gguf"] is None:
+            if row["gguf"] is None or names and row["name"] not in names:
                 continue
             path = Path(folder) / "model.gguf"
             copy_without_vocabulary(HERE / row["gguf"], path, row["vocabulary"])
-            model = Llama(str(path), logits_all=True, n_ctx=512, n_batch=512, n_threads=1, verbose=False)
-            model.eval(row["tokens"])
-            got = np.array(model.scores[: len(row["tokens"])])
-            worst = float(np.abs(got - np.load(HERE / row["logits"])).max())
-            bad = not worst < LIMITS[row["kind"]]
+            got = logits_of(path, row["tokens"])
+            if got is None:
+                failures += 1
+                print(f"{row['name']:22s} not loaded", flush=True)
+                continue
+            apart = np.abs(got - np.load(HERE / row["logits"])).max(axis=1)
+            bad = not apart.max() < LIMITS[row["kind"]]
             failures += bad
-            print(f"{row['name']:18s} largest difference {worst:.3f}{'  FAILED' if bad else ''}")
+            print(f"{row['name']:22s} largest difference {apart.max():.3f}, at half of the positions below "
+                  f"{np.median(apart):.3f}{'  FAILED' if bad else ''}", flush=True)
     return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@ import copy
 import hashlib
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ TOLERANCE = 1e-4  # largest difference of a logit that an engine may show on the
 MIN_STD = 0.7     # of the logits; smaller ones would make the tolerance meaningless
 MIN_GAP = 1e-3    # between what a router keeps and what it drops; nearer ones could turn over with the order of a sum
 MIN_GAP_OF_POSITIONS = 1e-4  # the same where an indexer chooses among positions, thousands of times a model
-CHOOSES_ONLY = ("e_score_correction_bias", ".indexer.")  # tensors that only choose: what of them shows is a feature
+CHOOSES_ONLY = ("e_score_correction_bias", ".indexer.", "tid2eid")  # tensors that only choose: what of them shows is a feature
 DERIVED = ("slope_rate", "query_decay", "key_decay", "diagonal_decay")  # MiniMax's: computed from the config
 OLD_TYPES = {"llama", "smollm3", "qwen2", "qwen3", "gemma3_text", "mistral"}  # rows from before routers and soft caps
 
@@ -43,13 +44,15 @@ def on_common_grid(values):
     return np.where(np.abs(t) < 2.0**-14, np.float32(0), t)
 
 
-def random_tensor(rng, name, initial, gain, tied, inputs_first=False):
+def random_tensor(rng, name, initial, gain, tied, inputs_first=False, experts=0):
     """Float32 values for the parameter `name`, at the scale that keeps activations and logits near one.
 
     `initial` is what transformers fills it with: a norm that starts at zero is one that adds one to its weight.
     `inputs_first`: stacked experts are stored [expert, inputs, outputs].
     """
     shape = tuple(initial.shape)
+    if name.endswith("tid2eid"):  # the experts of every token of the vocabulary
+        return np.stack([rng.permutation(experts)[: shape[1]] for _ in range(shape[0])])
     x = rng.standard_normal(shape).astype(np.float32)
     leaf = name.rsplit(".", 1)[-1]
     if len(shape) == 1 and "norm" in name and leaf == "weight":
@@ -106,7 +109,9 @@ def stored_places(model):
     for name, t in state_of(model).items():
         numbers[name] = torch.arange(count, count + t.numel()).view(t.shape)
         count += t.numel()
-    stored = {n: t.contiguous() for n, t in revert_weight_conversion(model, numbers).items()}
+    # Kimi Linear's mapping would put dense layers under the name of the sparse ones, which releases do not.
+    dense = re.compile(r"\.block_sparse_moe\.(gate|up|down)_proj\.")
+    stored = {dense.sub(r".mlp.\1_proj.", n): t.contiguous() for n, t in revert_weight_conversion(model, numbers).items()}
     assert sorted(i for t in stored.values() for i in t.flatten().tolist()) == list(range(count))
     return stored
 
@@ -125,11 +130,11 @@ def sensitivities(model, tokens, base):
 
     (a) is exactly cancelled where a norm follows (v, o, up, down of Gemma 3, q and k of Qwen3), hence (b).
     """
-    table = {}
+    table, last = {}, model.config.num_hidden_layers - 1  # a factor on all of its output ends in the last norm
     flat = torch.cat([t.flatten() for t in state_of(model).values()])
     choosing = torch.cat([torch.full((t.numel(),), only_chooses(n)) for n, t in state_of(model).items()])
     for name, places in stored_places(model).items():
-        if choosing[places.flatten()[0]]:
+        if choosing[places.flatten()[0]] or name.endswith(f"layers.{last}.layer_scalar"):
             continue
         row = []
         for part in (places.flatten(), places.flatten()[1::2]):
@@ -151,7 +156,7 @@ def smallest_router_gap(model, tokens):
         if k < scores.shape[-1]:
             ordered = scores.sort(dim=-1, descending=True).values
             gap = ordered[..., k - 1] - ordered[..., k]
-            chosen = ordered[..., k - 1].abs() < math.inf
+            chosen = ordered[..., k - 1].abs() < 1e30  # not what a mask took out or a rule put in
             gaps.append(float(gap[chosen].min()) if chosen.any() else math.inf)
         return method(scores, k, *args, **kwargs)
 
@@ -195,9 +200,9 @@ def config_variants(config):
                          ("index_local_blocks", 0)):
         if config.model_type not in OLD_TYPES and getattr(config, field, value) != value:
             yield f"{field} {value}", variant(**{field: value}, **({"topk_group": 1} if field == "n_group" else {}))
-    rope = config.rope_parameters
+    rope = getattr(config, "rope_parameters", None) or {}
     for key, part in rope.items() if "full_attention" in rope else [(None, rope)]:
-        if part["rope_type"] != "default":
+        if part.get("rope_type", "default") != "default":
             plain = {"rope_type": "default", "rope_theta": part["rope_theta"]}
             yield f"no {part['rope_type']} rope scaling", variant(rope_parameters={**rope, key: plain} if key else plain)
     if "full_attention" in rope:
@@ -226,7 +231,7 @@ def choosing_tensors(model, tokens, base):
     for a correction bias none at all."""
     table, state = {}, state_of(model)
     biases = [t for n, t in state.items() if n.endswith(CHOOSES_ONLY[0])]
-    changes = {f"{n} reversed": [t] for n, t in state.items() if CHOOSES_ONLY[1] in n}
+    changes = {f"{n} reversed": [t] for n, t in state.items() if any(part in n for part in CHOOSES_ONLY[1:])}
     for label, tensors in {**({f"no {CHOOSES_ONLY[0]}": biases} if biases else {}), **changes}.items():
         kept = [t.clone() for t in tensors]
         for t in tensors:

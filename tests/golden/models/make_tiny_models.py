@@ -42,7 +42,8 @@ def random_weights(row, config, seed):
     tied = bool(config.tie_word_embeddings)
     weights = {}
     for name, p in state_of(model).items():
-        w = random_tensor(rng, name, p, row["gain"], tied, config.model_type == "gpt_oss")
+        w = random_tensor(rng, name, p, row["gain"], tied, config.model_type == "gpt_oss",
+                          getattr(config, "n_routed_experts", 0))
         if row["grid"]:
             w = on_common_grid(w)
         weights[name] = torch.from_numpy(w.astype(np.float32)).to(TORCH_TYPE[row["dtype"]]).float().numpy()
@@ -62,8 +63,12 @@ def new_model(config):
 
 
 def write_weights(row, weights, folder):
-    tensors = {n: torch.from_numpy(w).to(torch.float32 if n.endswith(KEPT_IN_F32) else TORCH_TYPE[row["dtype"]])
-               for n, w in weights.items()}
+    def stored_type(name):
+        if name.endswith("tid2eid"):
+            return torch.int64
+        return torch.float32 if name.endswith(KEPT_IN_F32) else TORCH_TYPE[row["dtype"]]
+
+    tensors = {n: torch.from_numpy(w).to(stored_type(n)) for n, w in weights.items()}
     if row["nested"]:
         tensors = {row["nested"].name(n): t for n, t in tensors.items()}
         for name, shape in row["nested"].ignored.items():

@@ -36,7 +36,7 @@ def _kimi_linear(full, delta, **kw):
     linear = dict(full_attn_layers=full, kda_layers=delta, head_dim=kw.pop("delta_dim"),
                   num_heads=kw.pop("delta_heads"), short_conv_kernel_size=4)
     base = dict(architectures=["KimiLinearForCausalLM"], model_type="kimi_linear", linear_attn_config=linear,
-                mla_use_nope=True, model_max_length=1048576, moe_layer_freq=1, moe_renormalize=True,
+                mla_use_nope=True, pad_token_id=0, model_max_length=1048576, moe_layer_freq=1, moe_renormalize=True,
                 moe_router_activation_func="sigmoid", num_expert_group=1, num_nextn_predict_layers=0,
                 q_lora_rank=None, rms_norm_eps=1e-5, rope_scaling=None, rope_theta=10000.0,
                 tie_word_embeddings=False, topk_group=1, use_grouped_topk=True)
@@ -107,6 +107,15 @@ def _nested_gemma4(config):
                 text_config={k: v for k, v in config.items() if k != "architectures"}, tie_word_embeddings=True,
                 vision_config=dict(hidden_size=8, intermediate_size=16, model_type="gemma4_vision",
                                    num_attention_heads=1, num_hidden_layers=1, patch_size=8))
+
+
+def _deepseek_v4(**kw):
+    base = dict(architectures=["DeepseekV4ForCausalLM"], model_type="deepseek_v4", attention_bias=False, bos_token_id=0,
+                compress_rope_theta=160000.0, dtype="bfloat16", eos_token_id=1, max_position_embeddings=1048576,
+                n_shared_experts=1, norm_topk_prob=True, num_key_value_heads=1, num_nextn_predict_layers=0,
+                rms_norm_eps=1e-6, rope_theta=10000.0, scoring_func="sqrtsoftplus", tie_word_embeddings=False,
+                topk_method="noaux_tc")
+    return {**{k: v for k, v in COMMON.items() if k != "torch_dtype"}, **base, **kw}
 
 
 GEMMA4_NESTED = Nested(_nested_gemma4, lambda n: n.replace("model.", "model.language_model.", 1),
@@ -248,4 +257,24 @@ SECOND_LIST = [
                  attention_k_eq_v=True, num_global_key_value_heads=1, enable_moe_block=True, num_experts=5,
                  top_k_experts=2, moe_intermediate_size=12,
                  layer_types=["sliding_attention", "sliding_attention", "full_attention"]), gguf="F16"),
+    # DeepSeek V4: hyper-connections, compressed keys chosen by an indexer, experts by a table in the first layer.
+    _row("deepseek-v4-mixed", "deepseek-v4",
+         _deepseek_v4(hidden_size=32, moe_intermediate_size=12, num_hidden_layers=4, num_attention_heads=4, head_dim=16,
+                      qk_rope_head_dim=8, q_lora_rank=16, n_routed_experts=5, num_experts_per_tok=2,
+                      routed_scaling_factor=1.5, swiglu_limit=10.0, sliding_window=16, o_groups=2, o_lora_rank=8,
+                      index_n_heads=10, index_head_dim=16, index_topk=6, hc_mult=2, hc_sinkhorn_iters=4, hc_eps=1e-6,
+                      layer_types=["sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention",
+                                   "compressed_sparse_attention"],
+                      compress_rates=dict(compressed_sparse_attention=4, heavily_compressed_attention=8),
+                      mlp_layer_types=["hash_moe", "moe", "moe", "moe"], vocab_size=97,
+                      rope_scaling=dict(type="yarn", factor=16, beta_fast=32, beta_slow=1,
+                                        original_max_position_embeddings=32))),
+    _row("deepseek-v4-four", "deepseek-v4",
+         _deepseek_v4(hidden_size=32, moe_intermediate_size=12, num_hidden_layers=2, num_attention_heads=6, head_dim=20,
+                      qk_rope_head_dim=8, q_lora_rank=12, n_routed_experts=6, num_experts_per_tok=3,
+                      routed_scaling_factor=2.5, swiglu_limit=2.0, sliding_window=20, o_groups=3, o_lora_rank=8,
+                      index_n_heads=9, index_head_dim=12, index_topk=8, hc_mult=4, hc_sinkhorn_iters=6, hc_eps=1e-6,
+                      layer_types=["heavily_compressed_attention", "compressed_sparse_attention"],
+                      compress_rates=dict(compressed_sparse_attention=4, heavily_compressed_attention=8),
+                      mlp_layer_types=["moe", "moe"], vocab_size=101)),
 ]
