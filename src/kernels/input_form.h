@@ -8,15 +8,33 @@
 
 namespace kinglet {
 
-enum class InputForm { kFloat, kBy256, kBy32 };
+// kRuns..: with groups for the sums of that many columns; kBy256: of the K-quants.
+enum class InputForm { kFloat, kBy256, kRuns16, kRuns32, kRuns64, kRuns128, kRuns256 };
+constexpr size_t kInputForms = 7;
 
 constexpr int64_t kGroupColumns = 256;
 constexpr size_t kGroupBytes = sizeof(Activations256);
 static_assert(sizeof(Activations32) == kGroupBytes);
 
 inline InputForm input_form(ComputeMode mode, DType weights) {
-  if (mode == ComputeMode::kF32 || packed::is_float(weights)) return InputForm::kFloat;
-  return packed::block_columns(weights) == kGroupColumns ? InputForm::kBy256 : InputForm::kBy32;
+  if (mode == ComputeMode::kF32 || packed::takes_floats(weights)) return InputForm::kFloat;
+  switch (packed::layout_of(weights).run_columns) {
+    case 16:
+      return InputForm::kRuns16;
+    case 32:
+      return InputForm::kRuns32;
+    case 64:
+      return InputForm::kRuns64;
+    case 128:
+      return InputForm::kRuns128;
+    case 256:
+      return InputForm::kRuns256;
+    default:
+      return InputForm::kBy256;
+  }
+}
+constexpr int run_columns(InputForm form) {
+  return 16 << (static_cast<int>(form) - static_cast<int>(InputForm::kRuns16));
 }
 
 inline int64_t group_count(int64_t columns) {
@@ -33,14 +51,18 @@ inline void quantise_entries(const LinearKernels& kernels, InputForm form, const
     if (form == InputForm::kBy256) {
       kernels.quantise256(from, reinterpret_cast<Activations256*>(to));
     } else {
-      kernels.quantise32(from, columns - column, reinterpret_cast<Activations32*>(to));
+      kernels.quantise32(from, columns - column, run_columns(form), reinterpret_cast<Activations32*>(to));
     }
   }
 }
 
 inline MatrixRef matrix_ref(const PackedMatrix& w) {
-  return {w.dtype(), w.rows(), w.columns(), reinterpret_cast<const uint8_t*>(w.data()),
-          packed::row_block_bytes(w.dtype(), w.columns())};
+  return {w.dtype(),
+          w.rows(),
+          w.columns(),
+          reinterpret_cast<const uint8_t*>(w.data()),
+          packed::row_block_bytes(w.dtype(), w.columns()),
+          w.multiplier()};
 }
 
 inline int64_t row_block_count(const PackedMatrix& w) {

@@ -1,5 +1,6 @@
 // linear() and Activations: shapes, quantised forms on demand, work split over row blocks.
 #include <algorithm>
+#include <array>
 
 #include "base/check.h"
 #include "kernels/input_form.h"
@@ -23,18 +24,18 @@ int64_t chunk_of(const MatrixRef& w, int64_t tokens, int64_t blocks, int64_t at_
 }  // namespace
 
 struct Activations::Buffers {
-  // One of the two int8 forms, as one instruction set makes it.
+  // One of the int8 forms, as one instruction set makes it.
   struct Form {
     AlignedBuffer buffer;
     const KernelTable* made_by = nullptr;  // null: not made since set()
   };
-  Form by256, by32;
+  std::array<Form, kInputForms> forms;
 
   static QuantisedRows quantised(const Compute& compute, InputForm form, const Activations& x);
 };
 
 QuantisedRows Activations::Buffers::quantised(const Compute& compute, InputForm form, const Activations& x) {
-  Form& made = form == InputForm::kBy256 ? x.buffers_->by256 : x.buffers_->by32;
+  Form& made = x.buffers_->forms[static_cast<size_t>(form)];
   const int64_t entries = group_count(x.columns_) * x.tokens_;
   if (made.made_by != compute.kernels) {
     const size_t bytes = static_cast<size_t>(entries + kQuantisedSlack) * kGroupBytes;
@@ -62,8 +63,7 @@ void Activations::set(const float* x, int64_t tokens, int64_t columns, int64_t l
   tokens_ = tokens;
   columns_ = columns;
   ld_ = ld;
-  buffers_->by256.made_by = nullptr;
-  buffers_->by32.made_by = nullptr;
+  for (Buffers::Form& form : buffers_->forms) form.made_by = nullptr;
 }
 
 void linear(const Compute& compute, ComputeMode mode, const PackedMatrix& w, Activations& x, float* y, int64_t ldy) {

@@ -54,7 +54,7 @@ void bench(const Compute& compute, DType type) {
     if (!packed.ok()) return;
     copies.push_back(std::move(packed).value());
   }
-  std::printf("%-10s %-5s", std::string(isa_name(compute.kernels->level)).c_str(),
+  std::printf("%-10s %-9s", std::string(isa_name(compute.kernels->level)).c_str(),
               std::string(dtype_info(type).name).c_str());
   const std::vector<PackedMatrix> one(std::make_move_iterator(copies.end() - 1), std::make_move_iterator(copies.end()));
   copies.pop_back();
@@ -84,7 +84,8 @@ int main(int argc, char** argv) {
   }
   const Compute compute = {&kernel_table(*level), &pool};
   for (DType type : {DType::kQ4_1, DType::kQ5_0, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K, DType::kQ4_0, DType::kQ5_K,
-                     DType::kF16, DType::kBF16}) {
+                     DType::kF16, DType::kBF16, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4, DType::kNVFP4,
+                     DType::kInt4G32, DType::kInt4G128, DType::kInt8G128, DType::kFp8G128, DType::kNf4G64}) {
     if (argc <= 3 || dtype_info(type).name == std::string_view(argv[3])) bench(compute, type);
   }
 }

@@ -21,13 +21,15 @@ struct alignas(64) Activations256 {
 };
 static_assert(sizeof(Activations256) == 448);
 
-// The same with a scale for every 32 columns: for the 32-value formats. Columns past the last are zero.
+// The same for formats whose integer sums end within 256 columns: groups of 32 columns, or of the 64, 128 or 256 that a
+// sum runs over; each of their pieces of 32 columns names the scale. Columns past the last are zero.
 struct alignas(64) Activations32 {
   int8_t q[256];
   float scale[8];
   float scaled_sum[8];  // scale * float(sum of q)
-  int32_t start8[8];    // -8 and -16 times the sum of q, in the level's own form
-  int32_t start16[8];
+  // What a sum starts from, in the level's own form: -8 times the sum of q of each piece, then -16 times; for runs of
+  // 16 columns, -16 times the sum of q of each run.
+  int32_t starts[16];
   int32_t minus_128[8];  // -128 times the sum of q
   int32_t zeros[8];      // where sums of formats without an offset start from
 };
@@ -39,6 +41,7 @@ struct MatrixRef {
   int64_t rows, columns;
   const uint8_t* data;
   uint64_t block_bytes;  // of 16 rows
+  float multiplier;      // of every output
 };
 
 // Float activations x[tokens][ld].
@@ -58,9 +61,9 @@ struct LinearKernels {
   // y[t][r] for the rows of row blocks [first, last), y being [tokens][ldy].
   void (*int8)(const MatrixRef& w, const QuantisedRows& x, float* y, int64_t ldy, int64_t first, int64_t last);
   void (*f32)(const MatrixRef& w, const FloatRows& x, float* y, int64_t ldy, int64_t first, int64_t last);
-  // One token's group of 256 columns (a multiple of 32 of them exist).
+  // One token's group of 256 columns, `columns` of which are left; quantise256: all. `run`: columns of a sum.
   void (*quantise256)(const float* x, Activations256* out);
-  void (*quantise32)(const float* x, int64_t columns, Activations32* out);
+  void (*quantise32)(const float* x, int64_t columns, int run, Activations32* out);
   int64_t row_blocks_at_once;  // ranges should begin and end at multiples of it
 };
 

@@ -18,9 +18,11 @@
 namespace kinglet {
 namespace {
 
-constexpr DType kQuantised[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
-                                DType::kQ8_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
-constexpr DType kFloats[] = {DType::kF32, DType::kF16, DType::kBF16};
+constexpr DType kQuantised[] = {DType::kQ4_0,    DType::kQ4_1,    DType::kQ5_0,    DType::kQ5_1,    DType::kQ8_0,
+                                DType::kQ4_K,    DType::kQ5_K,    DType::kQ6_K,    DType::kIQ4_NL,  DType::kIQ4_XS,
+                                DType::kMXFP4,   DType::kNVFP4,   DType::kInt4G32, DType::kInt4G64, DType::kInt4G128,
+                                DType::kInt8G32, DType::kInt8G64, DType::kInt8G128};
+constexpr DType kFloats[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kFp8G128, DType::kNf4G64};
 
 enum class Weights { kRandom, kAllOnes, kAllZeros, kExtremeScales };
 enum class Inputs { kNormal, kFlat, kHeavyTail, kTiny, kHuge };
@@ -31,15 +33,35 @@ void put_half(uint8_t* at, float value) {
   at[1] = static_cast<uint8_t>(half >> 8);
 }
 
-// Where a block's 16-bit scales lie.
+bool is_plain(DType type) {
+  return dtype_info(type).block_values == 1;
+}
+
+void put_float(uint8_t* at, float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  for (int b = 0; b < 4; ++b) at[b] = static_cast<uint8_t>(bits >> (8 * b));
+}
+
+// A block's scale, of whichever width the type has.
+void put_scale(DType type, uint8_t* at, float value) {
+  if (has_padded_rows(type))
+    put_float(at, value);
+  else
+    put_half(at, value);
+}
+
+// Where a block's 16- or 32-bit scales lie.
 std::vector<size_t> scale_places(DType type) {
-  if (dtype_info(type).block_values == 1) return {};
+  if (is_plain(type) || type == DType::kNVFP4 || type == DType::kMXFP4) return {};
+  if (has_padded_rows(type)) return {0};
   switch (type) {
     case DType::kQ6_K:
       return {208};
     case DType::kQ4_0:
     case DType::kQ5_0:
     case DType::kQ8_0:
+    case DType::kIQ4_NL:
+    case DType::kIQ4_XS:
       return {0};
     default:
       return {0, 2};
@@ -63,7 +85,12 @@ void fill_quantised(Stored& s, DType type, Weights kind, std::mt19937& rng) {
         constexpr float kExtremes[] = {65504.0f, -65504.0f, 0x1p-24f, 0.0f, -0.0f, 0x1p-14f, 1.0f};
         scale = kExtremes[rng() % std::size(kExtremes)];
       }
-      put_half(&s.bytes[at + place], scale);
+      put_scale(type, &s.bytes[at + place], scale);
+    }
+    // Exponents that leave products finite, but for all of them where extremes are asked for.
+    if (type == DType::kMXFP4 && kind != Weights::kExtremeScales) s.bytes[at] = static_cast<uint8_t>(120 + rng() % 8);
+    if (type == DType::kFp8G128 && kind == Weights::kRandom) {
+      for (size_t i = 4; i < block; ++i) s.bytes[at + i] &= 0xbf;  // no NaN
     }
   }
 }
@@ -76,8 +103,7 @@ Stored make_weights(DType type, int64_t rows, int64_t columns, Weights kind, uin
   switch (type) {
     case DType::kF32:
       for (size_t i = 0; i < s.bytes.size(); i += 4) {
-        const auto bits = std::bit_cast<uint32_t>(normal(rng));
-        for (size_t b = 0; b < 4; ++b) s.bytes[i + b] = static_cast<uint8_t>(bits >> (8 * b));
+        put_float(&s.bytes[i], normal(rng));
       }
       break;
     case DType::kF16:
@@ -192,7 +218,7 @@ INSTANTIATE_TEST_SUITE_P(Types, LinearTest, testing::ValuesIn(all_types()),
                          [](const auto& type) { return std::string(dtype_info(type.param).name); });
 
 std::vector<ComputeMode> modes_of(DType type) {
-  if (dtype_info(type).block_values == 1) return {ComputeMode::kF32};
+  if (std::find(std::begin(kFloats), std::end(kFloats), type) != std::end(kFloats)) return {ComputeMode::kF32};
   return {ComputeMode::kInt8, ComputeMode::kF32};
 }
 
@@ -209,7 +235,9 @@ TEST_P(LinearTest, AnyShape) {
   const int64_t block = dtype_info(GetParam()).block_values;
   for (ComputeMode mode : modes_of(GetParam())) {
     for (int64_t rows : {1, 15, 16, 17, 32, 33, 64, 100}) {
-      for (int64_t columns : {block == 1 ? int64_t{1} : block, block == 1 ? int64_t{77} : 3 * block, 9 * block}) {
+      std::vector<int64_t> all_columns = {block, block == 1 ? int64_t{77} : 3 * block, 9 * block};
+      if (has_padded_rows(GetParam())) all_columns.insert(all_columns.end(), {1, block + 1, 3 * block - 5, 300});
+      for (int64_t columns : all_columns) {
         const Stored w = make_weights(GetParam(), rows, columns, Weights::kRandom, static_cast<uint32_t>(rows));
         for (int64_t tokens : {1, 7}) {
           ASSERT_NO_FATAL_FAILURE(compare(mode, w.view, make_inputs(tokens, columns, Inputs::kHeavyTail, 3), tokens));
@@ -272,10 +300,11 @@ TEST_P(LinearTest, InfiniteScales) {
   for (ComputeMode mode : modes_of(GetParam())) {
     Stored w = make_weights(GetParam(), 20, 512, Weights::kRandom, 8);
     const size_t row = row_bytes(GetParam(), 512);
-    if (dtype_info(GetParam()).block_values > 1) {
+    if (!is_plain(GetParam())) {
       for (size_t place : scale_places(GetParam()))
-        put_half(&w.bytes[3 * row + place], std::numeric_limits<float>::infinity());
-      put_half(&w.bytes[5 * row + scale_places(GetParam())[0]], std::numeric_limits<float>::quiet_NaN());
+        put_scale(GetParam(), &w.bytes[3 * row + place], std::numeric_limits<float>::infinity());
+      for (size_t place : scale_places(GetParam()))
+        put_scale(GetParam(), &w.bytes[5 * row + place], std::numeric_limits<float>::quiet_NaN());
     }
     for (int64_t tokens : {1, 6})
       ASSERT_NO_FATAL_FAILURE(compare(mode, w.view, make_inputs(tokens, 512, Inputs::kNormal, 9), tokens));
@@ -308,7 +337,8 @@ TEST(Activations, AreReusedForBothFormsAndNewInputs) {
   for (int64_t tokens : {9, 2, 70}) {
     const std::vector<float> x = make_inputs(tokens, 768, Inputs::kNormal, static_cast<uint32_t>(tokens));
     a.set(x.data(), tokens, 768, 768);
-    for (DType type : {DType::kQ4_K, DType::kQ8_0, DType::kQ6_K, DType::kF16, DType::kQ4_1}) {
+    for (DType type : {DType::kQ4_K, DType::kQ8_0, DType::kQ6_K, DType::kF16, DType::kQ4_1, DType::kInt4G64,
+                       DType::kNVFP4, DType::kMXFP4, DType::kIQ4_XS, DType::kInt8G128, DType::kNf4G64}) {
       const Stored w = make_weights(type, 33, 768, Weights::kRandom, 12);
       auto packed = pack_matrix(compute, w.view, nullptr);
       ASSERT_TRUE(packed.ok());
@@ -319,11 +349,36 @@ TEST(Activations, AreReusedForBothFormsAndNewInputs) {
   }
 }
 
+TEST(PackMatrix, MultipliesOutputsLast) {
+  constexpr float kMultiplier = 0.3f;
+  for (DType type : {DType::kNVFP4, DType::kQ4_K, DType::kF16}) {
+    const Stored w = make_weights(type, 37, 512, Weights::kRandom, 17);
+    for (int64_t tokens : {1, 4, 9}) {
+      const std::vector<float> x = make_inputs(tokens, 512, Inputs::kNormal, 18);
+      for (ComputeMode mode : {ComputeMode::kInt8, ComputeMode::kF32}) {
+        std::vector<float> want = expected(mode, w.view, x, tokens);
+        for (float& value : want) value *= kMultiplier;
+        for (IsaLevel level : available_isa_levels()) {
+          const Compute compute = {&kernel_table(level), &pool_of(2)};
+          auto packed = pack_matrix(compute, w.view, nullptr);
+          ASSERT_TRUE(packed.ok());
+          packed->set_multiplier(kMultiplier);
+          Activations a;
+          a.set(x.data(), tokens, 512, 512);
+          std::vector<float> y(want.size());
+          linear(compute, mode, *packed, a, y.data(), 37);
+          EXPECT_EQ(bits_of(y), bits_of(want)) << isa_name(level) << " " << dtype_info(type).name;
+        }
+      }
+    }
+  }
+}
+
 TEST(Activations, QuantisedSumsAreBounded) {
   for (Inputs kind : {Inputs::kNormal, Inputs::kFlat, Inputs::kHeavyTail, Inputs::kHuge}) {
     for (uint32_t seed = 0; seed < 200; ++seed) {
       const std::vector<float> x = make_inputs(1, 256, kind, seed);
-      const ref::QuantisedGroup g = ref::quantise_group(x.data(), 256);
+      const ref::QuantisedGroup g = ref::quantise_group(x.data(), 256, true);
       for (int i = 0; i < 256; i += 16) {
         int sum = 0;
         for (int k = i; k < i + 16; ++k) sum += std::abs(int{g.q[k]});
@@ -386,7 +441,9 @@ TEST(PackMatrix, RefusesImpossibleTensors) {
 
 TEST(PackMatrix, IsAsLargeAsTheFile) {
   for (DType type : all_types()) {
-    EXPECT_EQ(packed_matrix_bytes(type, 64, 1024), 64 * row_bytes(type, 1024)) << dtype_info(type).name;
+    // Six-bit scales take eight bits.
+    const uint64_t more = type == DType::kIQ4_XS ? 64 * 4 * 2 : 0;
+    EXPECT_EQ(packed_matrix_bytes(type, 64, 1024), 64 * row_bytes(type, 1024) + more) << dtype_info(type).name;
   }
 }
 

@@ -45,6 +45,9 @@ class PackedMatrix {
   DType dtype() const { return dtype_; }     // of the packed form
   bool widened() const { return widened_; }  // true when the file's type had no packed form
   uint64_t bytes() const { return bytes_; }
+  // What every output is multiplied with after all else: the scale of a whole tensor (NVFP4).
+  float multiplier() const { return multiplier_; }
+  void set_multiplier(float multiplier) { multiplier_ = multiplier; }
   const std::byte* data() const { return storage_ == nullptr ? nullptr : storage_->data() + offset_; }
 
  private:
@@ -53,6 +56,7 @@ class PackedMatrix {
   DType dtype_ = DType::kF32;
   int64_t rows_ = 0, columns_ = 0;
   bool widened_ = false;
+  float multiplier_ = 1.0f;
   std::shared_ptr<const AlignedBuffer> storage_;
   uint64_t offset_ = 0, bytes_ = 0;
 };
@@ -103,8 +107,9 @@ class Activations {
   int64_t tokens_ = 0, columns_ = 0, ld_ = 0;
 };
 
-// y[t][r] = sum over k of w[r][k] * x[t][k], t < x.tokens(), r < w.rows(). Float-typed weights (F32, F16, BF16) use
-// float activations in either mode. docs/NUMERICS.md fixes the arithmetic a format.
+// y[t][r] = sum over k of w[r][k] * x[t][k], t < x.tokens(), r < w.rows(). Float-typed weights (F32, F16, BF16) and
+// those without an integer meaning (FP8, NF4) use float activations in either mode. docs/NUMERICS.md fixes the
+// arithmetic a format.
 void linear(const Compute& compute, ComputeMode mode, const PackedMatrix& w, Activations& x, float* y, int64_t ldy);
 
 // ---- rows

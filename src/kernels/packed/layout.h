@@ -13,7 +13,15 @@
 //   Q4_1 (320), Q5_1 (384)  d[16] f16 | m[16] f16 | as Q4_0, Q5_0
 //   Q8_0 (544)  8 lines of weight + 128
 //   F32, F16, BF16  [column][16]
-// In Q6_K, Q4_0, Q5_0, Q8_0, a line with the d[16] of blocks 2p and 2p + 1 stands before each pair of bodies.
+//   IQ4_NL (288)  nibbles as Q4_0
+//   IQ4_XS (2208 a 256 columns)  scale - 32 of 32 columns as [8][16] int8 | 8 x nibbles as Q4_0
+//   MXFP4 (272 a 32 columns)  nibbles as Q4_0; its scales are bytes
+//   NVFP4 (576 a 64 columns)  scales of 16 columns as [4][16] bytes | 2 x nibbles as Q4_0
+//   INT4_G*, INT8_G* (as in memory)  scale[16] f32 | zero[16] i32 | nibbles as Q4_0, or lines of columns 4i .., each 32
+//   FP8_G128 (2112 a 128 columns)  scale[16] f32 | line i: columns 4i ..
+//   NF4_G64 (576 a 64 columns)  absmax[16] f32 | 2 x nibbles as Q4_0
+// Where scales are apart (Q6_K, Q4_0, Q5_0, Q8_0, IQ4_NL, IQ4_XS: d[16] f16; MXFP4: e[16] bytes), a line with those of
+// 2 (or 4) blocks stands before the bodies of these blocks.
 #pragma once
 
 #include <cstddef>
@@ -25,36 +33,65 @@ namespace kinglet::packed {
 
 constexpr int64_t kRowsPerBlock = 16;
 
-// Bytes of a block of 16 rows without the paired d line; 0 for types that have no packed form.
-constexpr uint64_t body_bytes(DType type) {
+struct Layout {
+  uint64_t body_bytes = 0;       // of a block of 16 rows, without scales that lie apart; 0: the type has no packed form
+  int64_t columns = 1;           // of a block
+  uint64_t blocks_per_line = 0;  // that share a line of scales; 0: scales are in the body
+  int run_columns = 0;           // in int8 mode, columns of an integer sum (what the activations are grouped by); 0: K
+};
+
+constexpr Layout layout_of(DType type) {
   switch (type) {
     case DType::kQ4_0:
-      return 256;
+    case DType::kIQ4_NL:
+      return {256, 32, 2, 32};
     case DType::kQ5_0:
-      return 320;
+      return {320, 32, 2, 32};
     case DType::kQ4_1:
-      return 320;
+      return {320, 32, 0, 32};
     case DType::kQ5_1:
-      return 384;
+      return {384, 32, 0, 32};
     case DType::kQ8_0:
-      return 512;
+      return {512, 32, 2, 32};
     case DType::kQ4_K:
-      return 2304;
+      return {2304, 256, 0, 0};
     case DType::kQ5_K:
-      return 2816;
+      return {2816, 256, 0, 0};
     case DType::kQ6_K:
-      return 3328;
+      return {3328, 256, 2, 0};
+    case DType::kIQ4_XS:
+      return {2176, 256, 2, 256};
+    case DType::kMXFP4:
+      return {256, 32, 4, 32};
+    case DType::kNVFP4:
+      return {576, 64, 0, 16};
+    case DType::kInt4G32:
+      return {384, 32, 0, 32};
+    case DType::kInt4G64:
+      return {640, 64, 0, 64};
+    case DType::kInt4G128:
+      return {1152, 128, 0, 128};
+    case DType::kInt8G32:
+      return {640, 32, 0, 32};
+    case DType::kInt8G64:
+      return {1152, 64, 0, 64};
+    case DType::kInt8G128:
+      return {2176, 128, 0, 128};
+    case DType::kFp8G128:
+      return {2112, 128, 0, 0};
+    case DType::kNf4G64:
+      return {576, 64, 0, 0};
     case DType::kF16:
     case DType::kBF16:
-      return 32;
+      return {32, 1, 0, 0};
     case DType::kF32:
-      return 64;
+      return {64, 1, 0, 0};
     default:
-      return 0;
+      return {};
   }
 }
-constexpr bool has_paired_line(DType type) {
-  return type == DType::kQ4_0 || type == DType::kQ5_0 || type == DType::kQ8_0 || type == DType::kQ6_K;
+constexpr uint64_t body_bytes(DType type) {
+  return layout_of(type).body_bytes;
 }
 constexpr bool is_packed(DType type) {
   return body_bytes(type) != 0;
@@ -62,23 +99,35 @@ constexpr bool is_packed(DType type) {
 constexpr bool is_float(DType type) {
   return type == DType::kF32 || type == DType::kF16 || type == DType::kBF16;
 }
+// Types that meet float activations in either mode.
+constexpr bool takes_floats(DType type) {
+  return is_float(type) || type == DType::kFp8G128 || type == DType::kNf4G64;
+}
 constexpr int64_t block_columns(DType type) {
-  return type == DType::kQ4_K || type == DType::kQ5_K || type == DType::kQ6_K ? 256 : is_float(type) ? 1 : 32;
+  return layout_of(type).columns;
+}
+constexpr uint64_t block_count(DType type, int64_t columns) {
+  return static_cast<uint64_t>((columns + block_columns(type) - 1) / block_columns(type));
 }
 
-// Offset of block b's body, and of its d[16], within a row block.
+// Offset of block b's body, and of its scales, within a row block.
 constexpr uint64_t body_offset(DType type, uint64_t b) {
-  const uint64_t body = body_bytes(type);
-  return has_paired_line(type) ? b / 2 * (2 * body + 64) + 64 + b % 2 * body : b * body;
+  const Layout l = layout_of(type);
+  if (l.blocks_per_line == 0) return b * l.body_bytes;
+  return (b / l.blocks_per_line + 1) * 64 + b * l.body_bytes;
 }
 constexpr uint64_t scale_offset(DType type, uint64_t b) {
-  return has_paired_line(type) ? b / 2 * (2 * body_bytes(type) + 64) + b % 2 * 32 : b * body_bytes(type);
+  const Layout l = layout_of(type);
+  if (l.blocks_per_line == 0) return b * l.body_bytes;
+  const uint64_t line = b / l.blocks_per_line, place = b % l.blocks_per_line;
+  return line * (64 + l.blocks_per_line * l.body_bytes) + place * (64 / l.blocks_per_line);
 }
 // Bytes of 16 rows.
 constexpr uint64_t row_block_bytes(DType type, int64_t columns) {
-  const auto blocks = static_cast<uint64_t>(columns / block_columns(type));
-  const uint64_t body = body_bytes(type);
-  return has_paired_line(type) ? blocks / 2 * (2 * body + 64) + blocks % 2 * (body + 64) : blocks * body;
+  const Layout l = layout_of(type);
+  const uint64_t blocks = block_count(type, columns);
+  const uint64_t lines = l.blocks_per_line == 0 ? 0 : (blocks + l.blocks_per_line - 1) / l.blocks_per_line;
+  return blocks * l.body_bytes + lines * 64;
 }
 
 }  // namespace kinglet::packed

@@ -34,9 +34,9 @@ Status check_tensor(const TensorView& tensor, int64_t rows, std::span<const int3
   return {};
 }
 
-// Rows that need work after their blocks are decoded are widened, as are types that have no packed form.
+// Rows whose columns stand in another order are widened, as are types that have no packed form.
 bool has_packed_form(const TensorView& tensor) {
-  return packed::is_packed(tensor.dtype) && tensor.multiplier == 1.0f && tensor.column_order.empty();
+  return packed::is_packed(tensor.dtype) && tensor.column_order.empty();
 }
 
 int64_t row_blocks(int64_t rows) {
@@ -119,6 +119,7 @@ Result<std::vector<PackedMatrix>> pack_matrices(const Compute& compute, std::spa
                    "tensor " + tensor.name + ": no kernel for " + std::string(dtype_info(tensor.dtype).name)};
     }
     m.dtype_ = m.widened_ ? DType::kF32 : tensor.dtype;
+    m.multiplier_ = m.widened_ ? 1.0f : tensor.multiplier;
     m.offset_ = (bytes + kAlignment - 1) / kAlignment * kAlignment;
     m.bytes_ = packed_matrix_bytes(m.dtype_, m.rows_, m.columns_);
     bytes = m.offset_ + m.bytes_;

@@ -20,7 +20,7 @@ void put_half(uint8_t* halves, int lane, const uint8_t* from) {
   std::memcpy(halves + 2 * lane, from, 2);
 }
 
-void put_nibbles(const Target& to, int first_line, const uint8_t* from, int lines) {
+void put_lines(const Target& to, int first_line, const uint8_t* from, int lines) {
   for (int i = 0; i < lines; ++i) std::memcpy(to.line(first_line + i), from + 4 * i, 4);
 }
 
@@ -43,31 +43,91 @@ void put_fifth_bits(const Target& to, int line, const uint8_t* from) {
 
 void pack_q4_0(const uint8_t* from, const Target& to) {
   put_half(to.scales, to.lane, from);
-  put_nibbles(to, 0, from + 2, 4);
+  put_lines(to, 0, from + 2, 4);
 }
 
 void pack_q4_1(const uint8_t* from, const Target& to) {
   put_half(to.body, to.lane, from);
   put_half(to.body + 32, to.lane, from + 2);
-  put_nibbles(to, 1, from + 4, 4);
+  put_lines(to, 1, from + 4, 4);
 }
 
 void pack_q5_0(const uint8_t* from, const Target& to) {
   put_half(to.scales, to.lane, from);
   put_fifth_bits(to, 0, from + 2);
-  put_nibbles(to, 1, from + 6, 4);
+  put_lines(to, 1, from + 6, 4);
 }
 
 void pack_q5_1(const uint8_t* from, const Target& to) {
   put_half(to.body, to.lane, from);
   put_half(to.body + 32, to.lane, from + 2);
   put_fifth_bits(to, 1, from + 4);
-  put_nibbles(to, 2, from + 8, 4);
+  put_lines(to, 2, from + 8, 4);
 }
 
 void pack_q8_0(const uint8_t* from, const Target& to) {
   put_half(to.scales, to.lane, from);
   for (int i = 0; i < 32; ++i) to.line(i / 4)[i % 4] = static_cast<uint8_t>(from[2 + i] ^ 0x80);
+}
+
+// 32 numbers of 4 bits as Q4_0 has them: quad i low, quad i + 4 high.
+template <class Code>
+void put_codes(const Target& to, int first_line, Code code) {
+  for (int k = 0; k < 16; ++k) {
+    to.line(first_line + k / 4)[k % 4] = static_cast<uint8_t>(code(k) | code(k + 16) << 4);
+  }
+}
+int nibble_of(const uint8_t* q, int k) {
+  return q[k / 2] >> 4 * (k % 2) & 15;
+}
+// The same from a list whose bytes hold neighbours.
+void put_neighbours(const Target& to, int first_line, const uint8_t* q, int values) {
+  for (int at = 0; at < values; at += 32) {
+    put_codes(to, first_line + at / 8, [&](int k) { return nibble_of(q, at + k); });
+  }
+}
+
+void pack_iq4_xs(const uint8_t* from, const Target& to) {
+  put_half(to.scales, to.lane, from);
+  for (int j = 0; j < 8; ++j) {
+    const int scale = nibble_of(from + 4, j) | (from[2 + j / 4] >> 2 * (j % 4) & 3) << 4;
+    to.body[16 * j + to.lane] = static_cast<uint8_t>(scale - 32);
+    put_lines(to, 2 + 4 * j, from + 8 + 16 * j, 4);
+  }
+}
+
+void pack_mxfp4(const uint8_t* from, const Target& to) {
+  to.scales[to.lane] = from[0];
+  put_lines(to, 0, from + 1, 4);
+}
+
+void pack_nvfp4(const uint8_t* from, const Target& to) {
+  for (int run = 0; run < 4; ++run) to.body[16 * run + to.lane] = from[run];
+  for (int half = 0; half < 2; ++half) {
+    const uint8_t* q = from + 4 + 16 * half;  // 16 values in 8 bytes, the first 8 low
+    put_codes(to, 1 + 4 * half, [&](int k) { return q[k / 16 * 8 + k % 8] >> (k % 16 / 8 * 4) & 15; });
+  }
+}
+
+template <int kGroup>
+void pack_int4(const uint8_t* from, const Target& to) {
+  std::memcpy(to.line(0), from, 4);
+  to.line(1)[0] = from[4];
+  put_neighbours(to, 2, from + 8, kGroup);
+}
+template <int kGroup>
+void pack_int8(const uint8_t* from, const Target& to) {
+  std::memcpy(to.line(0), from, 4);
+  to.line(1)[0] = from[4];
+  put_lines(to, 2, from + 8, kGroup / 4);
+}
+
+void pack_fp8(const uint8_t* from, const Target& to) {
+  put_lines(to, 0, from, 33);
+}
+void pack_nf4(const uint8_t* from, const Target& to) {
+  std::memcpy(to.line(0), from, 4);
+  put_neighbours(to, 1, from + 4, 64);
 }
 
 // d, dmin and the 6-bit scales and minimums, common to Q4_K and Q5_K: lines 0 to 3.
@@ -86,7 +146,7 @@ void pack_k_scales(const uint8_t* from, const Target& to) {
 
 void pack_q4_k(const uint8_t* from, const Target& to) {
   pack_k_scales(from, to);
-  put_nibbles(to, 4, from + 16, 32);
+  put_lines(to, 4, from + 16, 32);
 }
 
 void pack_q5_k(const uint8_t* from, const Target& to) {
@@ -96,7 +156,7 @@ void pack_q5_k(const uint8_t* from, const Target& to) {
     for (uint32_t k = 0; k < 32; ++k) bits |= (from[16 + k] >> j & 1u) << (8 * (k % 4) + k / 4);
     put_word(to.line(4 + j), bits);
   }
-  put_nibbles(to, 12, from + 48, 32);
+  put_lines(to, 12, from + 48, 32);
 }
 
 void pack_q6_k(const uint8_t* from, const Target& to) {
@@ -133,6 +193,30 @@ PackBlock packer_of(DType type) {
       return pack_q5_k;
     case DType::kQ6_K:
       return pack_q6_k;
+    case DType::kIQ4_NL:
+      return pack_q4_0;
+    case DType::kIQ4_XS:
+      return pack_iq4_xs;
+    case DType::kMXFP4:
+      return pack_mxfp4;
+    case DType::kNVFP4:
+      return pack_nvfp4;
+    case DType::kInt4G32:
+      return pack_int4<32>;
+    case DType::kInt4G64:
+      return pack_int4<64>;
+    case DType::kInt4G128:
+      return pack_int4<128>;
+    case DType::kInt8G32:
+      return pack_int8<32>;
+    case DType::kInt8G64:
+      return pack_int8<64>;
+    case DType::kInt8G128:
+      return pack_int8<128>;
+    case DType::kFp8G128:
+      return pack_fp8;
+    case DType::kNf4G64:
+      return pack_nf4;
     default:
       return nullptr;
   }
@@ -151,7 +235,7 @@ void pack_row(DType type, const uint8_t* row, int64_t columns, int lane, uint8_t
   }
   const PackBlock pack = packer_of(type);
   KL_CHECK(pack != nullptr, "pack_row of a type without a packed form");
-  const auto blocks = static_cast<uint64_t>(columns / block_columns(type));
+  const uint64_t blocks = block_count(type, columns);
   const uint64_t file_bytes = dtype_info(type).block_bytes;
   for (uint64_t b = 0; b < blocks; ++b) {
     pack(row + b * file_bytes, {block + body_offset(type, b), block + scale_offset(type, b), lane});
