@@ -103,9 +103,13 @@ ordered_json spec_json(const Facts& f) {
 }
 
 ordered_json plan_json(const Facts& f) {
-  return {{"weight_bytes", f.plan.weight_bytes},   {"kv_bytes_per_token", f.plan.kv_bytes_per_token},
-          {"page_bytes", f.plan.page_bytes},       {"rope_bytes", f.plan.rope_bytes},
-          {"working_bytes", f.plan.working_bytes}, {"available_bytes", available_memory_bytes()}};
+  return {{"weight_bytes", f.plan.weight_bytes},
+          {"kv_bytes_per_token", f.plan.kv_bytes_per_token},
+          {"page_bytes", f.plan.page_bytes},
+          {"rope_bytes", f.plan.rope_bytes},
+          {"state_bytes", f.plan.state_bytes},
+          {"working_bytes", f.plan.working_bytes},
+          {"available_bytes", available_memory_bytes()}};
 }
 
 std::string as_json(const Facts& f, const InspectFlags& flags) {
@@ -161,6 +165,7 @@ std::string as_text(const Facts& f, const InspectFlags& flags) {
          fmt::format("{} a token ({}), {} for {} tokens", human_bytes(f.plan.kv_bytes_per_token), flags.model.kv,
                      human_bytes(f.plan.kv_bytes_per_token * static_cast<uint64_t>(planned_context(f))),
                      planned_context(f)));
+    if (f.plan.state_bytes > 0) line("recurrent state", fmt::format("{} a sequence", human_bytes(f.plan.state_bytes)));
     line("rotary tables", human_bytes(f.plan.rope_bytes));
     line("working memory", human_bytes(f.plan.working_bytes));
     line("available", human_bytes(available_memory_bytes()));

@@ -16,8 +16,9 @@
 namespace kinglet {
 
 struct Engine::State {
-  State(std::unique_ptr<StepModel> model, BlockPool pool, const SchedulerLimits& scheduling)
-      : mailbox(std::make_shared<Mailbox>()), worker(std::move(model), std::move(pool), scheduling, mailbox) {}
+  State(std::unique_ptr<StepModel> model, BlockPool pages, StatePool states, const SchedulerLimits& scheduling)
+      : mailbox(std::make_shared<Mailbox>()),
+        worker(std::move(model), std::move(pages), std::move(states), scheduling, mailbox) {}
 
   std::shared_ptr<Mailbox> mailbox;
   EngineThread worker;
@@ -83,7 +84,8 @@ Result<std::unique_ptr<Engine>> Engine::create(std::unique_ptr<StepModel> model,
                                                const EngineOptions& options) {
   KL_TRY(const SchedulerLimits limits, plan_limits(*model, options));
   if (tokenizer) KL_RETURN_IF_ERROR(tokenizer->check_vocabulary(model->vocabulary()));
-  KL_TRY(BlockPool pool, BlockPool::create(model->page_bytes(), limits.pages));
+  KL_TRY(BlockPool pages, BlockPool::create(model->page_bytes(), limits.pages));
+  KL_TRY(StatePool states, StatePool::create(model->state_bytes(), limits.max_running));
   const int64_t in_pool = limits.pages * limits.page_positions;
   const int64_t context = std::min(model->context(), in_pool);
   std::string reason = options.context_reason;
@@ -94,7 +96,7 @@ Result<std::unique_ptr<Engine>> Engine::create(std::unique_ptr<StepModel> model,
     reason = std::to_string(context) + " tokens: what the model was loaded for";
   }
   const int64_t vocabulary = model->vocabulary();
-  auto state = std::make_shared<State>(std::move(model), std::move(pool), limits);
+  auto state = std::make_shared<State>(std::move(model), std::move(pages), std::move(states), limits);
   state->limits = {vocabulary, context, tokenizer.get()};
   state->tokenizer = std::move(tokenizer);
   state->most_unfinished = options.max_sequences + options.max_waiting;

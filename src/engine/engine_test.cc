@@ -303,6 +303,14 @@ TEST(Engine, EventsArriveOneByOneAndTimeoutsPass) {
   EXPECT_EQ(calls, 3);
 }
 
+TEST(Engine, AModelWithoutRecurrentLayersGetsNoState) {
+  FakeModelOptions model;
+  model.recurrent = false;
+  auto engine = make_engine(model);
+  const Request request = request_of({3, 1, 4}, 5);
+  EXPECT_EQ((*engine->submit(request))->wait().tokens, run_alone(model, request));
+}
+
 // Requests join, leave and are thrown out of a pool that is too small for them, from several threads: each answer is
 // the one that it would be alone.
 TEST(Engine, RandomCompanyChangesNoToken) {

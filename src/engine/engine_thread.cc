@@ -8,9 +8,13 @@
 
 namespace kinglet {
 
-EngineThread::EngineThread(std::unique_ptr<StepModel> model, BlockPool pool, const SchedulerLimits& limits,
-                           std::shared_ptr<Mailbox> mailbox)
-    : model_(std::move(model)), pool_(std::move(pool)), scheduler_(limits), mailbox_(std::move(mailbox)) {
+EngineThread::EngineThread(std::unique_ptr<StepModel> model, BlockPool pages, StatePool states,
+                           const SchedulerLimits& limits, std::shared_ptr<Mailbox> mailbox)
+    : model_(std::move(model)),
+      pages_(std::move(pages)),
+      states_(std::move(states)),
+      scheduler_(limits),
+      mailbox_(std::move(mailbox)) {
   stats_.pages = limits.pages;
 }
 
@@ -79,7 +83,7 @@ void EngineThread::finish(Entry entry, Event event) {
       ++stats_.failed;
       break;
   }
-  entry->second.sequence->release_pages(pool_);
+  entry->second.sequence->release_memory(pages_, states_);
   scheduler_.remove(entry->first);
   const std::shared_ptr<Ticket> ticket = std::move(entry->second.ticket);
   running_.erase(entry);
@@ -96,15 +100,23 @@ void EngineThread::step() {
   const std::span<const float> logits = forward(plan);
   scheduler_.advance(plan);
   ++stats_.steps;
-  stats_.pages_used = pool_.used();
+  stats_.pages_used = pages_.used();
   choose(plan, logits);
 }
 
-// Gives and takes pages as planned. A sequence whose pages the system refuses fails alone.
+Status EngineThread::take_memory(Sequence& sequence, int64_t pages) {
+  const Status state = sequence.take_state(states_);
+  if (!state.ok()) return state.error().with_context("memory for the recurrent state");
+  const Status grown = sequence.grow_pages(pages_, pages);
+  if (!grown.ok()) return grown.error().with_context("memory for the KV cache");
+  return {};
+}
+
+// Gives and takes pages and states as planned. A sequence whose memory the system refuses fails alone.
 void EngineThread::prepare(StepPlan* plan) {
   for (SequenceId id : plan->preempted) {
     Sequence& sequence = *running_.at(id).sequence;
-    sequence.release_pages(pool_);
+    sequence.release_memory(pages_, states_);
     sequence.mark_preempted();
     ++stats_.preemptions;
   }
@@ -112,9 +124,9 @@ void EngineThread::prepare(StepPlan* plan) {
   std::erase_if(plan->slices, [&](const PlannedSlice& slice) {
     Sequence& sequence = *running_.at(slice.id).sequence;
     sequence.mark_started();
-    const Status grown = sequence.grow_pages(pool_, slice.pages);
-    if (!grown.ok()) refused.emplace_back(slice.id, grown.error().with_context("memory for the KV cache"));
-    return !grown.ok();
+    const Status taken = take_memory(sequence, slice.pages);
+    if (!taken.ok()) refused.emplace_back(slice.id, taken.error());
+    return !taken.ok();
   });
   for (auto& [id, error] : refused) {
     const auto entry = running_.find(id);
@@ -132,6 +144,7 @@ std::span<const float> EngineThread::forward(const StepPlan& plan) {
         sequence.tokens().subspan(static_cast<size_t>(planned.first_position), static_cast<size_t>(planned.tokens));
     slice.first_position = planned.first_position;
     slice.pages = sequence.page_data();
+    slice.state = sequence.state_data();
     slice.logits = planned.samples ? LogitRows::kLast : LogitRows::kNone;
     slices.push_back(slice);
   }
@@ -167,7 +180,7 @@ void EngineThread::cancel_all() {
 void EngineThread::publish() {
   stats_.running = scheduler_.running();
   stats_.waiting = scheduler_.waiting();
-  stats_.pages_used = pool_.used();
+  stats_.pages_used = pages_.used();
   const std::lock_guard lock(mailbox_->mutex);
   mailbox_->stats = stats_;
   mailbox_->unfinished -= std::exchange(newly_finished_, 0);

@@ -1,5 +1,5 @@
 // EngineThread: what the engine's one thread does: takes submissions, plans a step, runs it, hands out events. Owns
-// model, pages and scheduler. Internal to this folder.
+// model, pages, states and scheduler. Internal to this folder.
 #pragma once
 
 #include <map>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cache/block_pool.h"
+#include "cache/state_pool.h"
 #include "engine/generation.h"
 #include "engine/scheduler.h"
 #include "engine/step_model.h"
@@ -15,7 +16,7 @@ namespace kinglet {
 
 class EngineThread {
  public:
-  EngineThread(std::unique_ptr<StepModel> model, BlockPool pool, const SchedulerLimits& limits,
+  EngineThread(std::unique_ptr<StepModel> model, BlockPool pages, StatePool states, const SchedulerLimits& limits,
                std::shared_ptr<Mailbox> mailbox);
 
   // Works until the mailbox says stop, or is closed and nothing is left to do.
@@ -36,6 +37,7 @@ class EngineThread {
   void drop_cancelled();
   void step();
   void prepare(StepPlan* plan);
+  Status take_memory(Sequence& sequence, int64_t pages);
   std::span<const float> forward(const StepPlan& plan);
   void choose(const StepPlan& plan, std::span<const float> logits);
   void finish(Entry entry, Event event);
@@ -43,7 +45,8 @@ class EngineThread {
   void publish();
 
   std::unique_ptr<StepModel> model_;
-  BlockPool pool_;
+  BlockPool pages_;
+  StatePool states_;
   Scheduler scheduler_;
   std::shared_ptr<Mailbox> mailbox_;
   std::map<SequenceId, Running> running_;  // and waiting: all that joined and did not finish

@@ -1,9 +1,12 @@
 // FakeModel: a StepModel for tests. Its "keys and values" are the tokens themselves, written into the KV pages; its
-// logits are a hash of all tokens that it finds there. So a page lost, mixed up or not zeroed changes the answer.
+// logits are a hash of all tokens that it finds there. So a page lost, mixed up or not zeroed changes the answer. Its
+// recurrent state is the count and the running hash of the tokens it saw: one that is lost, shared, stale or not zeroed
+// fails the test.
 #pragma once
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <functional>
@@ -21,6 +24,7 @@ struct FakeModelOptions {
   int64_t context = 64;
   int64_t page_positions = 8;
   int64_t max_step_tokens = 16;
+  bool recurrent = true;              // false: a model without a state
   int32_t poison = -1;                // a token that makes all later logits NaN
   std::function<void()> before_step;  // on the engine thread
   // Overrides the logits; the history is prompt and answer so far.
@@ -35,6 +39,7 @@ class FakeModel final : public StepModel {
   int64_t context() const override { return options_.context; }
   int64_t page_positions() const override { return options_.page_positions; }
   uint64_t page_bytes() const override { return static_cast<uint64_t>(options_.page_positions) * sizeof(int32_t); }
+  uint64_t state_bytes() const override { return options_.recurrent ? sizeof(State) : 0; }
   int64_t max_step_tokens() const override { return options_.max_step_tokens; }
 
   Compute compute() const override {
@@ -62,12 +67,8 @@ class FakeModel final : public StepModel {
       options_.logits(history, row);
       return row;
     }
-    uint64_t hash = 1469598103934665603u;
-    bool poisoned = false;
-    for (int32_t token : history) {
-      hash = (hash ^ static_cast<uint64_t>(token + 1)) * 1099511628211u;
-      poisoned = poisoned || token == options_.poison;
-    }
+    const uint64_t hash = state_after(history).hash;
+    const bool poisoned = std::find(history.begin(), history.end(), options_.poison) != history.end();
     for (size_t i = 0; i < row.size(); ++i) {
       uint64_t mixed = (hash + i) * 0x9E3779B97F4A7C15u;
       mixed = (mixed ^ (mixed >> 29)) * 0xBF58476D1CE4E5B9u;
@@ -78,6 +79,37 @@ class FakeModel final : public StepModel {
   }
 
  private:
+  struct State {
+    int64_t tokens = 0;
+    uint64_t hash = 0;
+    void add(int32_t token) {
+      ++tokens;
+      hash = (hash + static_cast<uint64_t>(token + 1)) * 1099511628211u;
+    }
+    bool operator==(const State&) const = default;
+  };
+
+  static State state_after(std::span<const int32_t> history) {
+    State state;
+    for (int32_t token : history) state.add(token);
+    return state;
+  }
+
+  // What a recurrent layer does: reads the state that the step before left, and leaves the next.
+  void advance_state(const StepSlice& slice, std::span<const int32_t> history) const {
+    if (!options_.recurrent) {
+      EXPECT_EQ(slice.state, nullptr);
+      return;
+    }
+    ASSERT_NE(slice.state, nullptr);
+    State state;
+    std::memcpy(&state, slice.state, sizeof(State));
+    EXPECT_EQ(state, state_after(history)) << "a state was lost, shared or not reset: it saw " << state.tokens
+                                           << " tokens before position " << history.size();
+    for (int32_t token : slice.tokens) state.add(token);
+    std::memcpy(slice.state, &state, sizeof(State));
+  }
+
   int32_t* place(const StepSlice& slice, int64_t position) const {
     const auto page = static_cast<size_t>(position / options_.page_positions);
     EXPECT_LT(page, slice.pages.size());
@@ -91,6 +123,7 @@ class FakeModel final : public StepModel {
       EXPECT_GT(stored, 0) << "a position that was computed is gone";
       history.push_back(stored - 1);
     }
+    advance_state(slice, history);
     for (size_t i = 0; i < slice.tokens.size(); ++i) {
       const int64_t position = slice.first_position + static_cast<int64_t>(i);
       EXPECT_LT(position, options_.context);

@@ -26,7 +26,9 @@ uint64_t pages_for(int64_t positions, int64_t page_positions) {
 
 Result<ContextChoice> choose_context(const MemoryPlan& plan, int64_t trained, int64_t page_positions,
                                      uint64_t available, int64_t asked, const EngineOptions& engine) {
-  const uint64_t fixed = plan.weight_bytes + plan.rope_bytes + plan.working_bytes;
+  const auto sequences = static_cast<uint64_t>(std::max<int64_t>(engine.max_sequences, 1));
+  const uint64_t states = plan.state_bytes * sequences;
+  const uint64_t fixed = plan.weight_bytes + plan.rope_bytes + plan.working_bytes + states;
   // A tenth stays free, for everything that is no plan's business.
   const uint64_t usable = available - available / 10;
   const uint64_t left = usable > fixed ? usable - fixed : 0;
@@ -40,15 +42,15 @@ Result<ContextChoice> choose_context(const MemoryPlan& plan, int64_t trained, in
   if (affordable < least) {
     return Error{ErrorCode::kResource,
                  "not enough memory: weights " + megabytes(plan.weight_bytes) + ", working memory " +
-                     megabytes(plan.rope_bytes + plan.working_bytes) + ", and " +
+                     megabytes(plan.rope_bytes + plan.working_bytes) + ", " +
+                     (states > 0 ? "recurrent states " + megabytes(states) + ", " : "") + "and " +
                      megabytes(pages_for(least, page_positions) * plan.page_bytes) + " for a context of " +
                      std::to_string(least) + " tokens; " + megabytes(usable) + " can be used" +
                      (engine.kv_bytes != 0 ? " (" + megabytes(engine.kv_bytes) + " allowed for the context)" : "")};
   }
   ContextChoice choice;
   choice.context = std::min(wanted, affordable);
-  choice.kv_bytes = std::min(kv_bytes, pages_for(choice.context, page_positions) * plan.page_bytes *
-                                           static_cast<uint64_t>(std::max<int64_t>(engine.max_sequences, 1)));
+  choice.kv_bytes = std::min(kv_bytes, pages_for(choice.context, page_positions) * plan.page_bytes * sequences);
   const std::string tokens = std::to_string(choice.context) + " tokens: ";
   if (asked > 0) {
     choice.reason = tokens + "as asked for" +

@@ -27,7 +27,8 @@ struct ContextChoice {
   std::string reason;     // "8192 tokens: what the model was trained for", …
 };
 
-// The context and the memory for KV pages, from what the model needs and `available` bytes of memory. kResource, with
+// The context and the memory for KV pages, from what the model needs (its recurrent states included, one for each of
+// max_sequences) and `available` bytes of memory. kResource, with
 // the numbers, when not even a short context fits, or when the one asked for does not.
 Result<ContextChoice> choose_context(const MemoryPlan& plan, int64_t trained, int64_t page_positions,
                                      uint64_t available, int64_t asked, const EngineOptions& engine);

@@ -44,6 +44,20 @@ TEST(ChooseContext, WhatMemoryAllowsOtherwiseAndItSaysSo) {
   EXPECT_EQ(choose_context(small_plan(), 131072, 64, mebibytes(1000), 0, engine)->context, 512);
 }
 
+TEST(ChooseContext, RecurrentStatesOfAllSequencesAreCounted) {
+  MemoryPlan plan = small_plan();
+  plan.state_bytes = mebibytes(5);
+  EngineOptions engine;
+  engine.max_sequences = 8;
+  auto choice = choose_context(plan, 131072, 64, mebibytes(200), 0, engine);
+  ASSERT_TRUE(choice.ok());
+  EXPECT_EQ(choice->context, 30 * 64);  // 180 MiB usable less 110, less 40
+  engine.max_sequences = 14;
+  auto refused = choose_context(plan, 131072, 64, mebibytes(200), 0, engine);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("recurrent states 70 MiB"), std::string::npos) << refused.error().message;
+}
+
 TEST(ChooseContext, WhatWasAskedForOrAnErrorWithTheNumbers) {
   auto choice = choose_context(small_plan(), 2048, 64, mebibytes(1000), 4096, {});
   ASSERT_TRUE(choice.ok());

@@ -5,6 +5,7 @@
 
 #include "base/float_env.h"
 #include "cache/block_pool.h"
+#include "cache/state_pool.h"
 
 namespace kinglet {
 
@@ -50,6 +51,12 @@ Status score_tokens(StepModel& model, std::span<const int32_t> tokens, const Sco
     KL_TRY(const PageId page, pool.allocate());
     pages.push_back(pool.page_data(page));
   }
+  KL_TRY(StatePool states, StatePool::create(model.state_bytes(), 1));
+  std::byte* state = nullptr;
+  if (states.state_bytes() > 0) {
+    KL_TRY(const StateId id, states.allocate());
+    state = states.data(id);
+  }
   const int64_t chunk = options.chunk > 0 ? options.chunk : std::min(kDefaultChunk, model.max_step_tokens());
   const auto vocabulary = static_cast<size_t>(model.vocabulary());
   for (int64_t begin = 0; begin < count;) {
@@ -61,6 +68,7 @@ Status score_tokens(StepModel& model, std::span<const int32_t> tokens, const Sco
     slice.tokens = tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(length));
     slice.first_position = begin;
     slice.pages = pages;
+    slice.state = state;
     slice.logits = silent ? LogitRows::kNone : LogitRows::kAll;
     const std::span<const float> logits = model.forward({&slice, 1});
     for (int64_t i = 0; !silent && i < length; ++i) {

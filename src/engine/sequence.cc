@@ -28,10 +28,20 @@ Status Sequence::grow_pages(BlockPool& pool, int64_t count) {
   return {};
 }
 
-void Sequence::release_pages(BlockPool& pool) {
-  for (PageId page : pages_) pool.release(page);
+Status Sequence::take_state(StatePool& pool) {
+  if (state_ != kNoState || pool.state_bytes() == 0) return {};
+  KL_TRY(state_, pool.allocate());
+  state_data_ = pool.data(state_);
+  return {};
+}
+
+void Sequence::release_memory(BlockPool& pages, StatePool& states) {
+  for (PageId page : pages_) pages.release(page);
   pages_.clear();
   page_data_.clear();
+  if (state_ != kNoState) states.release(state_);
+  state_ = kNoState;
+  state_data_ = nullptr;
 }
 
 double Sequence::seconds() const {

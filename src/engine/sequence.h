@@ -1,5 +1,5 @@
-// Sequence: a request while the engine works on it: its tokens, its pages, and what has to be done to choose the next
-// token and to turn it into an event. Used by the engine thread alone. Internal to this folder.
+// Sequence: a request while the engine works on it: its tokens, its pages and state, and what has to be done to choose
+// the next token and to turn it into an event. Used by the engine thread alone. Internal to this folder.
 #pragma once
 
 #include <chrono>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cache/block_pool.h"
+#include "cache/state_pool.h"
 #include "engine/request.h"
 #include "engine/stop_matcher.h"
 #include "sampling/sampler.h"
@@ -32,8 +33,12 @@ class Sequence {
 
   // Brings the list of pages to `count`. kResource when the system refuses memory.
   Status grow_pages(BlockPool& pool, int64_t count);
-  void release_pages(BlockPool& pool);
+  // Takes a state of zeros, unless the sequence has one or the pool's states have no bytes. Errors as grow_pages().
+  Status take_state(StatePool& pool);
+  // Gives pages and state back: what was computed is forgotten.
+  void release_memory(BlockPool& pages, StatePool& states);
   std::span<std::byte* const> page_data() const { return page_data_; }
+  std::byte* state_data() const { return state_data_; }  // null: none
 
   void mark_started();
   void mark_preempted() { ++stats_.preemptions; }
@@ -61,6 +66,8 @@ class Sequence {
   StopMatcher stops_;
   std::vector<PageId> pages_;
   std::vector<std::byte*> page_data_;
+  StateId state_ = kNoState;
+  std::byte* state_data_ = nullptr;
   RequestStats stats_;
   Clock::time_point submitted_;
 };

@@ -16,6 +16,7 @@ class StepModel {
   virtual int64_t context() const = 0;         // positions of the longest sequence
   virtual int64_t page_positions() const = 0;  // of a KV page
   virtual uint64_t page_bytes() const = 0;     // of a KV page, all layers
+  virtual uint64_t state_bytes() const = 0;    // of a sequence's recurrent state; 0: the model has none
   virtual int64_t max_step_tokens() const = 0;
   // As Model::forward.
   virtual std::span<const float> forward(std::span<const StepSlice> slices) = 0;

@@ -18,7 +18,7 @@ int32_t token_at(const StepModel& model, int64_t sequence, int64_t position) {
   return static_cast<int32_t>((mixed >> 20) % static_cast<uint64_t>(model.vocabulary()));
 }
 
-// The sequences of a test and their pages.
+// The sequences of a test, their pages and recurrent states.
 class Sequences {
  public:
   static Result<Sequences> create(StepModel& model, const SpeedTest& test) {
@@ -35,7 +35,10 @@ class Sequences {
       for (size_t p = 0; p < pages; p++) list.push_back(buffer.data() + p * model.page_bytes());
       s.buffers_.push_back(std::move(buffer));
       s.pages_.push_back(std::move(list));
+      KL_TRY(AlignedBuffer state, AlignedBuffer::allocate(model.state_bytes()));
+      s.states_.push_back(std::move(state));
     }
+    KL_TRY(s.state_at_depth_, AlignedBuffer::allocate(model.state_bytes()));
     return s;
   }
 
@@ -49,11 +52,15 @@ class Sequences {
     }
     for (size_t i = 1; i < buffers_.size() && test_.depth > 0; i++)
       std::memcpy(buffers_[i].data(), buffers_[0].data(), buffers_[0].size());
+    if (model_.state_bytes() > 0) std::memcpy(state_at_depth_.data(), states_[0].data(), model_.state_bytes());
     return {};
   }
 
   // One repetition: seconds it took.
   Result<double> run(const std::function<bool()>& keep_going) {
+    // A repetition writes over the pages of the one before, but its states have to be set back.
+    for (const AlignedBuffer& state : states_)
+      if (state.size() > 0) std::memcpy(state.data(), state_at_depth_.data(), state.size());
     const Clock::time_point start = Clock::now();
     const int64_t batch = test_.batch;
     if (test_.kind == SpeedTest::Kind::kGeneration) {
@@ -83,14 +90,19 @@ class Sequences {
     slices_.clear();
     for (int64_t s = 0; s < count; s++)
       slices_.push_back({std::span(tokens_).subspan(static_cast<size_t>(s * tokens), static_cast<size_t>(tokens)),
-                         position, pages_[static_cast<size_t>(first + s)], LogitRows::kLast, nullptr});
+                         position, pages_[static_cast<size_t>(first + s)], LogitRows::kLast,
+                         state_of(static_cast<size_t>(first + s))});
     model_.forward(slices_);
   }
+
+  std::byte* state_of(size_t sequence) const { return model_.state_bytes() > 0 ? states_[sequence].data() : nullptr; }
 
   StepModel& model_;
   SpeedTest test_;
   std::vector<AlignedBuffer> buffers_;
   std::vector<std::vector<std::byte*>> pages_;
+  std::vector<AlignedBuffer> states_;
+  AlignedBuffer state_at_depth_;
   std::vector<int32_t> tokens_;
   std::vector<StepSlice> slices_;
 };

@@ -13,6 +13,9 @@ SequenceRun::SequenceRun(const Model& model, std::vector<int32_t> tokens) : toke
   auto memory = AlignedBuffer::allocate(count * bytes);
   KL_CHECK(memory.ok(), "no memory for the pages of a test");
   memory_ = std::move(memory).value();
+  auto state = AlignedBuffer::allocate(model.state_bytes());
+  KL_CHECK(state.ok(), "no memory for the state of a test");
+  state_ = std::move(state).value();
   // Last page first: nothing may depend on pages following each other in memory.
   for (size_t i = 0; i < count; i++) pages_.push_back(memory_.data() + (count - 1 - i) * bytes);
 }
@@ -23,6 +26,7 @@ StepSlice SequenceRun::next(size_t count) {
   slice.tokens = std::span(tokens_).subspan(position_, count);
   slice.first_position = static_cast<int64_t>(position_);
   slice.pages = pages_;
+  slice.state = state_.size() > 0 ? state_.data() : nullptr;
   slice.logits = LogitRows::kAll;
   position_ += count;
   return slice;

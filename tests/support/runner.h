@@ -12,7 +12,7 @@
 
 namespace kinglet::test {
 
-// A sequence with KV pages of its own.
+// A sequence with KV pages and a recurrent state of its own.
 class SequenceRun {
  public:
   SequenceRun(const Model& model, std::vector<int32_t> tokens);
@@ -28,6 +28,7 @@ class SequenceRun {
   size_t position_ = 0;
   AlignedBuffer memory_;
   std::vector<std::byte*> pages_;
+  AlignedBuffer state_;
   std::vector<float> logits_;
 };
 
