@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
 #include "kernels/ops_recurrent.h"
@@ -8,6 +9,8 @@
 
 namespace kinglet {
 namespace {
+
+#include "tests/golden/recurrent/vectors.inc"
 
 using testing::first_difference;
 using testing::Random;
@@ -211,6 +214,126 @@ TEST(Recurrent, GatesAndNormsHaveTheBitsOfTheDefinition) {
       }
     }
   }
+}
+
+// ---- against transformers: make_recurrent_golden.py says what is computed
+
+constexpr int64_t kTokens = 7, kDim = 8;
+
+// The script's value().
+Values golden_input(uint32_t seed, int64_t count) {
+  Values values;
+  for (int64_t i = 0; i < count; ++i) {
+    uint32_t x = (static_cast<uint32_t>(i + 1) * 2654435761u) ^ (seed * 0x9E3779B9u);
+    x = (x ^ (x >> 15)) * 0x2C1B3C6Du;
+    x = (x ^ (x >> 12)) * 0x297A2D39u;
+    values.push_back(static_cast<float>((x ^ (x >> 15)) >> 8) * 0x1p-23f - 1.0f);
+  }
+  return values;
+}
+
+Compute golden_compute() {
+  static ThreadPool pool(2);
+  return {&kernel_table(available_isa_levels().back()), &pool};
+}
+
+void expect_golden(const Values& got, std::span<const double> expected) {
+  ASSERT_EQ(got.size(), expected.size());
+  double largest = 0.0, worst = 0.0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    largest = std::max(largest, std::abs(expected[i]));
+    worst = std::max(worst, std::abs(static_cast<double>(got[i]) - expected[i]));
+  }
+  EXPECT_LE(worst, 1e-6 * largest);
+}
+
+// Convolution, norms of q and k, and the delta rule, from the tokens' mixed channels [q | k | v].
+Values golden_rule(const DeltaRuleParams& p, Values mixed, const Values& taps, const Values& decay, Values beta) {
+  const Compute c = golden_compute();
+  const int64_t keys = p.key_heads * kDim, values = p.value_heads * kDim, row = 2 * keys + values;
+  const CausalConvParams conv{row, 4, true};
+  Values conv_state(static_cast<size_t>(causal_conv_state_floats(conv)));
+  const RecurrentSlice conv_slice{0, kTokens, conv_state.data()};
+  causal_conv(c, conv, {&conv_slice, 1}, taps.data(), nullptr, mixed.data(), row, mixed.data(), row);
+  float *q = mixed.data(), *k = q + keys;
+  l2_norm_heads(c, q, row, 1e-6f, 1.0f / std::sqrt(8.0f), kTokens, p.key_heads, kDim, q, row);
+  l2_norm_heads(c, k, row, 1e-6f, 1.0f, kTokens, p.key_heads, kDim, k, row);
+  sigmoid(c, beta.data(), p.value_heads, kTokens, p.value_heads);
+  Values state(static_cast<size_t>(delta_rule_state_floats(p))), out(static_cast<size_t>(kTokens * values));
+  const RecurrentSlice slice{0, kTokens, state.data()};
+  delta_rule(c, p, {&slice, 1},
+             {.q = q,
+              .k = k,
+              .v = k + keys,
+              .decay = decay.data(),
+              .beta = beta.data(),
+              .out = out.data(),
+              .ldq = row,
+              .ldk = row,
+              .ldv = row,
+              .ldo = values,
+              .ld_decay = p.value_heads * (p.decay_per_key ? kDim : 1),
+              .ld_beta = p.value_heads});
+  return out;
+}
+
+Values golden_decay(uint32_t seed, int64_t heads, int64_t channels) {
+  const int64_t n = heads * channels;
+  Values rate = golden_input(seed, heads), x = golden_input(seed + 2, kTokens * n);
+  decay_rates(rate.data(), heads, rate.data());
+  decay_gate(golden_compute(), rate.data(), golden_input(seed + 1, n).data(), heads, channels, x.data(), n, kTokens,
+             x.data(), n);
+  return x;
+}
+
+TEST(RecurrentGolden, Qwen3Next) {
+  const DeltaRuleParams p{2, 4, kDim, kDim};
+  Values y = golden_rule(p, golden_input(1, kTokens * 64), golden_input(2, 64 * 4), golden_decay(3, 4, 1),
+                         golden_input(6, kTokens * 4));
+  gated_rms_norm_heads(golden_compute(), OutputGate::kSilu, y.data(), 32, golden_input(7, kDim).data(), 1e-6f,
+                       golden_input(8, kTokens * 32).data(), 32, kTokens, 4, kDim, y.data(), 32);
+  expect_golden(y, kQwen3Next);
+}
+
+TEST(RecurrentGolden, KimiLinear) {
+  DeltaRuleParams p{2, 2, kDim, kDim};
+  p.decay_per_key = true;
+  Values y = golden_rule(p, golden_input(11, kTokens * 48), golden_input(12, 48 * 4), golden_decay(13, 2, kDim),
+                         golden_input(16, kTokens * 2));
+  gated_rms_norm_heads(golden_compute(), OutputGate::kSigmoid, y.data(), 16, golden_input(17, kDim).data(), 1e-6f,
+                       golden_input(18, kTokens * 16).data(), 16, kTokens, 2, kDim, y.data(), 16);
+  expect_golden(y, kKimiLinear);
+}
+
+// The golden values are the decay factors of the two heads, the norm's eps, then the outputs.
+TEST(RecurrentGolden, LightningAttention) {
+  const Compute c = golden_compute();
+  Values qkv = golden_input(21, kTokens * 48);  // a head is [q | k | v]
+  const Values ones(qkv.size(), 1.0f);
+  gated_activation(c, Activation::kSilu, qkv.data(), 48, ones.data(), 48, kTokens, 48);
+  DeltaRuleParams p{1, 1, kDim, kDim};
+  p.delta = false;
+  Values out(static_cast<size_t>(kTokens * 16));
+  for (int64_t head = 0; head < 2; ++head) {
+    const float decay = static_cast<float>(kLightning[head]);
+    const float* q = qkv.data() + head * 3 * kDim;
+    Values state(static_cast<size_t>(delta_rule_state_floats(p)));
+    const RecurrentSlice slice{0, kTokens, state.data()};
+    delta_rule(c, p, {&slice, 1},
+               {.q = q,
+                .k = q + kDim,
+                .v = q + 2 * kDim,
+                .decay = &decay,
+                .out = out.data() + head * kDim,
+                .ldq = 48,
+                .ldk = 48,
+                .ldv = 48,
+                .ldo = 16});
+  }
+  gated_rms_norm_heads(c, OutputGate::kSigmoid, out.data(), 16, golden_input(23, 16).data(),
+                       static_cast<float>(kLightning[2]), golden_input(22, kTokens * 16).data(), 16, kTokens, 1, 16,
+                       out.data(), 16);
+  expect_golden(out, std::span(kLightning).subspan(3));
 }
 
 }  // namespace
