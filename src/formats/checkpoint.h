@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -26,6 +27,14 @@ struct Checkpoint {
   std::vector<TensorView> tensors;
   std::string quantisation;  // how a Hugging Face folder's matrices are quantised, for people; empty: they are not
   uint64_t total_bytes = 0;  // of tensor data
+
+  // GGUF only: the key-value section as the file has it, for tools that write it again. The bytes are a type number and
+  // the value; they lie in `files`.
+  struct RawKey {
+    std::string_view key;
+    std::span<const std::byte> typed_value;
+  };
+  std::vector<RawKey> raw_keys;
 
   // Hugging Face folders only: contents of the side files, empty where absent. GGUF carries all of it in `metadata`.
   struct SideFiles {

@@ -150,8 +150,10 @@ Status Parser::key_value(uint64_t position) {
   const std::string field = "metadata " + quote(key);
   if (file_.metadata.has(key)) return error(field + ": expected a unique key, found it twice");
   KL_RETURN_IF_ERROR(charge(field, 128 + key.size()));
+  const size_t start = cursor_.position();
   KL_TRY(const auto type, number<uint32_t>(field + ": type"));
   KL_TRY(auto held, value(field, type));
+  file_.raw_keys.push_back({key, bytes_.subspan(start, cursor_.position() - start)});
   file_.metadata.set(std::string(key), std::move(held));
   return {};
 }

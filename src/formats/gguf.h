@@ -18,8 +18,9 @@ namespace kinglet {
 // The contents of one GGUF file.
 struct GgufFile {
   Metadata metadata;
-  std::vector<TensorView> tensors;  // views into the bytes that were parsed
-  uint64_t tensor_bytes = 0;        // without padding
+  std::vector<Checkpoint::RawKey> raw_keys;  // in the file's order, views into the bytes that were parsed
+  std::vector<TensorView> tensors;           // views into the bytes that were parsed
+  uint64_t tensor_bytes = 0;                 // without padding
 };
 
 // Parses a whole file that lies in memory; `name` is used in messages. Never reads outside `bytes`; all counts, sizes

@@ -38,7 +38,10 @@ Result<std::vector<std::string>> part_paths(const std::string& path, int64_t num
 
 // Appends one file's tensors; the first file's metadata is the model's.
 Status add_file(Checkpoint& checkpoint, std::shared_ptr<MappedFile> file, GgufFile parsed) {
-  if (checkpoint.files.empty()) checkpoint.metadata = std::move(parsed.metadata);
+  if (checkpoint.files.empty()) {
+    checkpoint.metadata = std::move(parsed.metadata);
+    checkpoint.raw_keys = std::move(parsed.raw_keys);
+  }
   std::move(parsed.tensors.begin(), parsed.tensors.end(), std::back_inserter(checkpoint.tensors));
   checkpoint.files.push_back(std::move(file));
   return {};
