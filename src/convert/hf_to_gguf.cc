@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <numbers>
 
 #include "base/quote.h"
@@ -29,6 +30,9 @@ Result<Target> target_of(const Family& source) {
 
 // Refuses what the keys below can't state: the file would be another model.
 Status check_expressible(const ModelSpec& spec, const std::string& architecture) {
+  constexpr std::string_view kArchitectures[] = {"llama", "qwen2", "qwen3", "smollm3", "gemma3"};
+  if (std::find(std::begin(kArchitectures), std::end(kArchitectures), architecture) == std::end(kArchitectures))
+    return Error{ErrorCode::kUnsupported, "the family " + spec.family + " can't be converted yet"};
   const bool says_windows = architecture == "llama" || architecture == "gemma3";
   for (const LayerSpec& layer : spec.layers) {
     if (layer.mixer != Mixer::kAttention || layer.ffn.moe.experts > 0)
@@ -179,11 +183,12 @@ class Converter {
       return Error{ErrorCode::kUnsupported, checkpoint_.path + ": tensor " + quote(bound.tensor->name) +
                                                 " has no name in GGUF files of " + target_.architecture};
     const std::string name = instantiate(rule->gguf_name, bound.layer);
-    if (!jobs_.empty() && jobs_.back().planned.name == name) {
-      TensorJob& stack = jobs_.back();  // the next expert, or another slot of a tensor that is copied whole
-      if (bound.expert >= 0) stack.sources.push_back(*bound.tensor);
+    if (const auto known = job_of_.find(name); known != job_of_.end()) {
+      // The next expert, or another slot of a tensor that is copied whole.
+      if (bound.expert >= 0) jobs_[known->second].sources.push_back(*bound.tensor);
       return {};
     }
+    job_of_.emplace(name, jobs_.size());
     TensorJob job;
     job.planned = {name, bound.tensor->shape, bound.tensor->dtype};
     job.sources = {*bound.tensor};
@@ -262,6 +267,7 @@ class Converter {
   Target target_;
   GgufKeys keys_;
   std::vector<TensorJob> jobs_;
+  std::map<std::string, size_t> job_of_;  // by the file's tensor name
   std::vector<float> factors_;
 };
 

@@ -37,25 +37,64 @@ void check_heads(FieldReader& reader, std::string_view key, const Baseline& b) {
                          ", expected an even number up to the head's " + std::to_string(b.head_dim));
 }
 
-// Divisors of the inverse frequencies as the converter leaves them (llama 3 scaling folded in).
-std::vector<double> rope_factors(const Checkpoint& checkpoint, FieldReader& reader, int64_t rotated) {
-  const TensorView* tensor = checkpoint.find("rope_freqs.weight");
+// Divisors of the inverse frequencies as the converter leaves them (llama 3 scaling folded in; LongRoPE's two lists).
+std::vector<double> rope_factors(const Checkpoint& checkpoint, FieldReader& reader, const std::string& name,
+                                 int64_t rotated) {
+  const TensorView* tensor = checkpoint.find(name);
   if (!tensor) return {};
   if (tensor->dtype != DType::kF32 || tensor->elements() != rotated / 2) {
-    reader.fail("rope.dimension_count", "tensor rope_freqs.weight: found " + std::to_string(tensor->elements()) +
+    reader.fail("rope.dimension_count", "tensor " + name + ": found " + std::to_string(tensor->elements()) +
                                             " values of type " + std::string(dtype_info(tensor->dtype).name) +
-                                            ", expected " + std::to_string(rotated / 2) + " of F32");
+                                            ", expected " + std::to_string(rotated / 2) + " of type F32");
     return {};
   }
-  std::vector<double> factors(static_cast<size_t>(rotated / 2));
-  for (size_t i = 0; i < factors.size(); i++) {
-    float value;
-    std::memcpy(&value, tensor->data.data() + i * sizeof(float), sizeof(float));
-    if (!(value > 0.0f) || !std::isfinite(value))
-      reader.fail("rope.dimension_count", "tensor rope_freqs.weight: a factor is not a positive number");
-    factors[i] = value;
+  std::vector<float> values(static_cast<size_t>(tensor->elements()));
+  std::memcpy(values.data(), tensor->data.data(), values.size() * sizeof(float));
+  return {values.begin(), values.end()};
+}
+
+// A scaling that divides by zero, or by nothing a float can hold, is a broken file.
+void check_factor(FieldReader& reader, std::string_view key, double factor) {
+  if (!(factor >= 1e-6 && factor <= 1e9))
+    reader.fail(key, "found " + std::to_string(factor) + ", expected a factor above zero");
+}
+
+// LongRoPE's two lists of divisors, rounded to float as GGUF files carry them.
+std::vector<double> longrope_factors(FieldReader& r, const std::string& key, int64_t rotated) {
+  std::vector<double> factors = r.numbers(key);
+  if (std::ssize(factors) != rotated / 2)
+    r.fail(key,
+           "found " + std::to_string(factors.size()) + " factors, expected one a pair: " + std::to_string(rotated / 2));
+  for (double& f : factors) {
+    check_factor(r, key, f);
+    f = static_cast<double>(static_cast<float>(f));
   }
   return factors;
+}
+
+void longrope_from_config(FieldReader& r, const std::string& at, int64_t context, RopeSpec& rope) {
+  rope.scaling = RopeSpec::Scaling::kFactors;
+  rope.original_context =
+      r.integer_or(r.has(at + "original_max_position_embeddings") ? at + "original_max_position_embeddings"
+                                                                  : std::string("original_max_position_embeddings"),
+                   2, kMaxContext, context);
+  rope.factors = longrope_factors(r, at + "short_factor", rope.rotated);
+  rope.long_factors = longrope_factors(r, at + "long_factor", rope.rotated);
+  rope.factor = r.number_or(at + "factor", static_cast<double>(context) / static_cast<double>(rope.original_context));
+  rope.magnitude = r.number_or(at + "attention_factor", 0.0);
+}
+
+void yarn_from_config(FieldReader& r, const std::string& at, int64_t context, RopeSpec& rope) {
+  rope.scaling = RopeSpec::Scaling::kYarn;
+  rope.factor = r.number(at + "factor");
+  check_factor(r, at + "factor", rope.factor);
+  rope.original_context = r.integer_or(at + "original_max_position_embeddings", 1, kMaxContext, context);
+  rope.beta_fast = r.number_or(at + "beta_fast", 32.0);
+  rope.beta_slow = r.number_or(at + "beta_slow", 1.0);
+  rope.whole_pairs = r.boolean_or(at + "truncate", true);
+  rope.magnitude_scale = r.number_or(at + "mscale", 0.0);
+  rope.magnitude_scale_all = r.number_or(at + "mscale_all_dim", 0.0);
+  rope.magnitude = r.number_or(at + "attention_factor", 0.0);
 }
 
 RopeSpec rope_from_gguf(const Checkpoint& checkpoint, FieldReader& reader, int64_t head_dim) {
@@ -72,10 +111,21 @@ RopeSpec rope_from_gguf(const Checkpoint& checkpoint, FieldReader& reader, int64
     rope.original_context = reader.integer("rope.scaling.original_context_length", 1, kMaxContext);
     rope.beta_fast = reader.number_or("rope.scaling.yarn_beta_fast", 32.0);
     rope.beta_slow = reader.number_or("rope.scaling.yarn_beta_slow", 1.0);
+    check_factor(reader, "rope.scaling.factor", rope.factor);
   } else if (type != "none") {
     reader.unsupported("rope.scaling.type", "found \"" + type + "\", supported are none, linear, yarn");
   }
-  rope.factors = rope_factors(checkpoint, reader, rope.rotated);
+  rope.factors = rope_factors(checkpoint, reader, "rope_freqs.weight", rope.rotated);
+  if (rope.factors.empty()) {
+    rope.factors = rope_factors(checkpoint, reader, "rope_factors_short.weight", rope.rotated);
+    rope.long_factors = rope_factors(checkpoint, reader, "rope_factors_long.weight", rope.rotated);
+    if (rope.factors.empty() != rope.long_factors.empty())
+      reader.fail("rope.scaling.original_context_length", "one of rope_factors_short and rope_factors_long is missing");
+    if (!rope.long_factors.empty()) {
+      rope.original_context = reader.integer("rope.scaling.original_context_length", 1, kMaxContext);
+      rope.magnitude = reader.number_or("rope.scaling.attn_factor", 1.0);
+    }
+  }
   if (!rope.factors.empty()) rope.scaling = RopeSpec::Scaling::kFactors;
   return rope;
 }
@@ -128,16 +178,28 @@ RopeSpec rope_from_config(FieldReader& r, std::string_view kind, int64_t rotated
     rope.high_freq_factor = r.number(at + "high_freq_factor");
     rope.original_context = r.integer_or(at + "original_max_position_embeddings", 1, kMaxContext, context);
   } else if (type == "yarn") {
-    rope.scaling = RopeSpec::Scaling::kYarn;
-    rope.factor = r.number(at + "factor");
-    rope.original_context = r.integer_or(at + "original_max_position_embeddings", 1, kMaxContext, context);
-    rope.beta_fast = r.number_or(at + "beta_fast", 32.0);
-    rope.beta_slow = r.number_or(at + "beta_slow", 1.0);
-    rope.magnitude = r.number_or(at + "attention_factor", 0.0);
+    yarn_from_config(r, at, context, rope);
+  } else if (type == "longrope" || type == "su") {
+    longrope_from_config(r, at, context, rope);
+  } else if (type == "dynamic" && r.has(at + "alpha")) {
+    rope.base_factor = r.number(at + "alpha");
+    check_factor(r, at + "alpha", rope.base_factor);
   } else if (type != "default") {
-    r.unsupported(at + "rope_type", "found \"" + type + "\", supported are default, linear, llama3, yarn");
+    r.unsupported(at + "rope_type",
+                  "found \"" + type + "\", supported are default, linear, llama3, yarn, longrope, dynamic with alpha");
   }
   return rope;
+}
+
+int64_t rotated_dimensions(FieldReader& r, int64_t head_dim, double default_share) {
+  if (r.has("rotary_dim")) return r.integer("rotary_dim", 0, kMaxDimension);
+  const double share =
+      r.number_or("partial_rotary_factor", r.number_or("rope_parameters.partial_rotary_factor", default_share));
+  if (!(share >= 0.0 && share <= 1.0)) {
+    r.fail("partial_rotary_factor", "found " + std::to_string(share) + ", expected 0 to 1");
+    return head_dim;
+  }
+  return static_cast<int64_t>(static_cast<double>(head_dim) * share);
 }
 
 Result<ModelSpec> baseline_from_config(const Checkpoint& checkpoint, const std::string& prefix) {
@@ -155,7 +217,7 @@ Result<ModelSpec> baseline_from_config(const Checkpoint& checkpoint, const std::
   b.value_dim = b.head_dim;
   b.ffn = r.integer("intermediate_size", 1, kMaxDimension);
   b.scale = 1.0 / std::sqrt(static_cast<double>(b.head_dim));
-  b.rope = rope_from_config(r, "", b.head_dim, spec.context, 10000.0);
+  b.rope = rope_from_config(r, "", rotated_dimensions(r, b.head_dim), spec.context, 10000.0);
   const std::string activation = r.string_or("hidden_act", r.string_or("hidden_activation", "silu"));
   if (activation == "gelu_pytorch_tanh")
     b.activation = FfnActivation::kGeluTanh;
@@ -167,6 +229,20 @@ Result<ModelSpec> baseline_from_config(const Checkpoint& checkpoint, const std::
   KL_RETURN_IF_ERROR(r.status());
   fill_layers(spec, b);
   return spec;
+}
+
+std::vector<bool> layers_of_kind(FieldReader& r, const ModelSpec& spec, std::string_view name,
+                                 const std::function<bool(size_t)>& otherwise) {
+  std::vector<bool> of_kind(spec.layers.size());
+  std::vector<std::string> types;
+  if (r.has("layer_types")) {
+    types = r.strings("layer_types");
+    if (types.size() != spec.layers.size())
+      r.fail("layer_types", "found " + std::to_string(types.size()) +
+                                " entries, expected one a layer: " + std::to_string(spec.layers.size()));
+  }
+  for (size_t i = 0; i < of_kind.size(); i++) of_kind[i] = i < types.size() ? types[i] == name : otherwise(i);
+  return of_kind;
 }
 
 void use_windows_past_the_first_layers(FieldReader& r, ModelSpec& spec) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -26,6 +27,13 @@ Result<ModelSpec> baseline_from_config(const Checkpoint& checkpoint, const std::
 // selects an entry of a per-layer-type rope_parameters ("full_attention"); empty for the flat form.
 RopeSpec rope_from_config(FieldReader& reader, std::string_view kind, int64_t rotated, int64_t context,
                           double default_theta);
+
+// How many dimensions of a head are rotated: rotary_dim, or the share partial_rotary_factor.
+int64_t rotated_dimensions(FieldReader& reader, int64_t head_dim, double default_share = 1.0);
+
+// layer_types: whether each layer is of the kind `name`; `otherwise` where there is no such key.
+std::vector<bool> layers_of_kind(FieldReader& reader, const ModelSpec& spec, std::string_view name,
+                                 const std::function<bool(size_t)>& otherwise);
 
 // Qwen's way of saying which layers have a sliding window: `use_sliding_window`, `sliding_window`, and
 // `max_window_layers` of the first layers that see everything all the same.

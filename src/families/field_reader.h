@@ -2,6 +2,7 @@
 // on with harmless values; the caller asks for status() once, at the end.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,12 @@ class FieldReader {
     return keep(metadata_.string_or(full(key), fallback), fallback);
   }
   std::vector<int64_t> integers(std::string_view key) { return keep(metadata_.get_ints(full(key)), {}); }
+  // A list, or a single integer as a list of one.
+  std::vector<int64_t> integers_or_one(std::string_view key) {
+    if (auto one = metadata_.get_int(full(key), INT64_MIN, INT64_MAX); one.ok()) return {one.value()};
+    return integers(key);
+  }
+  std::vector<double> numbers(std::string_view key) { return keep(metadata_.get_floats(full(key)), {}); }
   std::vector<std::string> strings(std::string_view key) { return keep(metadata_.get_strings(full(key)), {}); }
 
   // Remembers an error of the caller's own checks: "<file>: <key>: <what>".

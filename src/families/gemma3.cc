@@ -3,30 +3,21 @@
 // models/gemma3.
 #include <cmath>
 
-#include "families/common.h"
 #include "families/families.h"
+#include "families/gemma.h"
 
 namespace kinglet {
 namespace {
 
 constexpr std::string_view kGguf[] = {"gemma3"};
 constexpr std::string_view kHf[] = {"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"};
-constexpr std::array<TensorRule, 7> kNorms = {{
-    {Slot::kOutputNorm, "output_norm.weight", "model.norm.weight", true, Transform::kNone, Transform::kAddOne},
-    {Slot::kAttentionNorm, "blk.{}.attn_norm.weight", "model.layers.{}.input_layernorm.weight", true, Transform::kNone,
-     Transform::kAddOne},
-    {Slot::kPostAttentionNorm, "blk.{}.post_attention_norm.weight", "model.layers.{}.post_attention_layernorm.weight",
-     true, Transform::kNone, Transform::kAddOne},
-    {Slot::kFfnNorm, "blk.{}.ffn_norm.weight", "model.layers.{}.pre_feedforward_layernorm.weight", true,
-     Transform::kNone, Transform::kAddOne},
-    {Slot::kPostFfnNorm, "blk.{}.post_ffw_norm.weight", "model.layers.{}.post_feedforward_layernorm.weight", true,
-     Transform::kNone, Transform::kAddOne},
+constexpr std::array<TensorRule, 2> kHeadNorms = {{
     {Slot::kQNorm, "blk.{}.attn_q_norm.weight", "model.layers.{}.self_attn.q_norm.weight", true, Transform::kNone,
      Transform::kAddOne},
     {Slot::kKNorm, "blk.{}.attn_k_norm.weight", "model.layers.{}.self_attn.k_norm.weight", true, Transform::kNone,
      Transform::kAddOne},
 }};
-constexpr auto kTensors = join_rules(kCommonMatrices, kHalfSplitQk, kNorms);
+constexpr auto kTensors = join_rules(kCommonMatrices, kHalfSplitQk, kGemmaNorms, kHeadNorms);
 
 constexpr size_t kGlobalInterval = 6;  // layers 5, 11, 17, … see everything
 constexpr double kLocalTheta = 10000.0;

@@ -1,6 +1,6 @@
-// Llama 1 to 3.3 and what shares its block: SmolLM2, Mistral 7B in GGUF form, R1 distillations of Llama.
+// Llama 1 to 3.3 and what shares its block: SmolLM2, Mistral and Mixtral in GGUF form, R1 distillations of Llama.
 // Source: transformers models/llama; the GGUF converter stores q and k with interleaved rotary pairs.
-#include "families/common.h"
+#include "families/experts.h"
 #include "families/families.h"
 
 namespace kinglet {
@@ -8,15 +8,16 @@ namespace {
 
 constexpr std::string_view kGguf[] = {"llama"};
 constexpr std::string_view kHf[] = {"LlamaForCausalLM"};
-constexpr auto kTensors =
-    join_rules(kCommonMatrices, kPreNorms, kGgufInterleavedQk, kOptionalBiasesGgufInterleaved, kRopeFactorsTensor);
+constexpr auto kTensors = join_rules(kCommonMatrices, kPreNorms, kGgufInterleavedQk, kOptionalBiasesGgufInterleaved,
+                                     kRopeFactorsTensor, kGgufExperts);
 
 Result<ModelSpec> from_gguf(const Checkpoint& checkpoint) {
   KL_TRY(ModelSpec spec, baseline_from_gguf(checkpoint));
   FieldReader r(checkpoint.metadata, "llama.");
   const int64_t window = r.integer_or("attention.sliding_window", 0, kMaxContext, 0);
-  if (r.integer_or("expert_count", 0, kMaxDimension, 0) > 0)
-    r.unsupported("expert_count", "expert models of architecture llama (Mixtral) are not supported yet");
+  MoeSpec mixtral;
+  mixtral.normalise = true;
+  experts_from_gguf(r, spec, mixtral);
   KL_RETURN_IF_ERROR(r.status());
   for (LayerSpec& layer : spec.layers) layer.attention.window = window;
   return spec;

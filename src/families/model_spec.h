@@ -15,13 +15,18 @@ struct RopeSpec {
   int64_t rotated = 0;  // rotated dimensions of a head; 0: none (NoPE layers)
   double theta = 10000.0;
   enum class Scaling { kNone, kLinear, kLlama3, kYarn, kFactors } scaling = Scaling::kNone;
-  double factor = 1.0;                       // kLinear, kLlama3, kYarn
+  double factor = 1.0;                       // kLinear, kLlama3, kYarn, LongRoPE
   double low_freq_factor = 1.0;              // kLlama3
   double high_freq_factor = 4.0;             // kLlama3
   int64_t original_context = 0;              // kLlama3, kYarn; kFactors with `long_factors`
   double beta_fast = 32.0, beta_slow = 1.0;  // kYarn
   bool whole_pairs = true;                   // kYarn: the ramp begins and ends at whole pairs (gpt-oss: no)
-  double magnitude = 0.0;  // multiplies cos and sin; 0: what the scaling defines (kYarn: 0.1 ln factor + 1, else 1)
+  // Multiplies cos and sin; 0: what the scaling defines (kYarn: 0.1 ln factor + 1, or from the two below where both are
+  // given; LongRoPE: sqrt(1 + ln factor / ln original_context); else 1).
+  double magnitude = 0.0;
+  double magnitude_scale = 0.0,
+         magnitude_scale_all = 0.0;  // kYarn: (0.1 m ln factor + 1) of one over that of the other
+  double base_factor = 0.0;  // NTK: theta is multiplied by this ^ (rotated / (rotated - 2)); 0: not (Hunyuan's alpha)
   std::vector<double> factors;       // kFactors: divisors of the inverse frequencies, one a pair (GGUF rope_freqs)
   std::vector<double> long_factors;  // kFactors: those for contexts beyond original_context, if they differ (LongRoPE)
   bool operator==(const RopeSpec&) const = default;
@@ -30,18 +35,20 @@ struct RopeSpec {
 // Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): keys and values are stored as one latent vector a token,
 // beside one rotated key that all heads share. Heads are [nope | rope.rotated] wide.
 struct LatentSpec {
-  int64_t q_rank = 0;       // queries come through a bottleneck of this width; 0: straight from the residual stream
-  int64_t kv_rank = 0;      // width of the latent
-  int64_t nope_dim = 0;     // of a head, not rotated
-  bool interleaved = true;  // rotary pairs stand interleaved in the file
+  int64_t q_rank = 0;          // queries come through a bottleneck of this width; 0: straight from the residual stream
+  int64_t kv_rank = 0;         // width of the latent
+  int64_t nope_dim = 0;        // of a head, not rotated
+  bool interleaved = true;     // rotary pairs stand interleaved in the file
+  double norm_epsilon = 1e-6;  // of the norms over the bottlenecks
 };
 
 struct AttentionSpec {
   int64_t heads = 0, kv_heads = 0, head_dim = 0, value_dim = 0;
   RopeSpec rope;
-  double scale = 0.0;     // on q·k
-  double soft_cap = 0.0;  // 0: none
-  int64_t window = 0;     // 0: none; else tokens a position sees, itself included
+  double scale = 0.0;                // on q·k
+  double yarn_log_multiplier = 0.0;  // scale is multiplied by (1 + this * ln(rope.factor))^2 (DeepSeek)
+  double soft_cap = 0.0;             // 0: none
+  int64_t window = 0;                // 0: none; else tokens a position sees, itself included
   enum class QkNorm : uint8_t { kNone, kPerHead, kWhole } qk_norm = QkNorm::kNone;  // RMS norm of q and k
   bool norm_after_rope = false;
   bool sinks = false;  // a learned logit a head that takes part in the softmax and has no value
@@ -52,9 +59,10 @@ struct AttentionSpec {
 // Layers whose memory is a matrix a head instead of a cache: S = decay * S + what the token adds; read out by q.
 struct RecurrentSpec {
   int64_t key_heads = 0, value_heads = 0, key_dim = 0, value_dim = 0;
-  int64_t conv_kernel = 0;          // causal convolution over q, k and v before; 0: none
-  std::vector<double> decay;        // kLightning: the constant factor of each head
-  double head_norm_epsilon = 1e-6;  // of the norm over the results
+  int64_t conv_kernel = 0;       // causal convolution over q, k and v before; 0: none
+  bool heads_by_modulo = false;  // value head i reads key head i % key_heads, instead of neighbours sharing one
+  double slope_factor = 0.0;     // kLightning: of the heads' slopes 2^(-8 (h + 1) / heads), in this layer
+  double norm_epsilon = 1e-6;    // of the norm over the results
 };
 
 enum class Mixer : uint8_t { kAttention, kLatentAttention, kGatedDelta, kLightning };

@@ -18,6 +18,7 @@ constexpr SlotInfo kSlots[] = {
     {"output norm", SlotKind::kVector},
     {"output head", SlotKind::kMatrix},
     {"rope factors", SlotKind::kVector},
+    {"rope factors of long contexts", SlotKind::kVector},
     {"attention norm", SlotKind::kVector},
     {"query", SlotKind::kMatrix},
     {"key", SlotKind::kMatrix},
@@ -81,6 +82,7 @@ SlotShape model_shape(Slot slot, const ModelSpec& spec) {
     case Slot::kOutput:
       return {1, spec.vocabulary, spec.width};
     case Slot::kRopeFactors:
+    case Slot::kRopeFactorsLong:
       return vector_of(spec.layers[0].attention.rope.rotated / 2);
     default:
       return vector_of(spec.width);

@@ -15,6 +15,7 @@ enum class Slot : uint8_t {
   kOutputNorm,
   kOutput,
   kRopeFactors,
+  kRopeFactorsLong,
   kAttentionNorm,
   kQ,
   kK,

@@ -47,7 +47,7 @@ struct Checkpoint {
   // nullptr when absent.
   const TensorView* find(std::string_view name) const;
 
-  std::vector<std::unique_ptr<const RowSource>> sources;  // of the tensors that have no bytes of their own
+  std::vector<std::shared_ptr<const RowSource>> sources;  // of the tensors that have no bytes of their own
 
   // Keeps the maps alive as long as the checkpoint (and its copies of the pointers) live.
   std::vector<std::shared_ptr<MappedFile>> files;

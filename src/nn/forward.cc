@@ -1,9 +1,11 @@
 // The forward pass: tokens in, logits out, as named steps. Every step is an operation of kernels/; what is computed
 // follows from the ModelSpec alone.
 #include <cstring>
+#include <utility>
 
 #include "formats/decode.h"
 #include "nn/forward_pass.h"
+#include "nn/rope.h"
 
 namespace kinglet {
 
@@ -58,18 +60,29 @@ void ForwardPass::mixer_block(size_t layer) {
     case Mixer::kAttention:
       attention_mixer(layer);
       break;
-    default:
-      KL_CHECK(false, "a mixer without a step");
+    case Mixer::kLatentAttention:
+      latent_attention_mixer(layer);
+      break;
+    case Mixer::kGatedDelta:
+      gated_delta_mixer(layer);
+      break;
+    case Mixer::kLightning:
+      lightning_mixer(layer);
+      break;
   }
-  add_branch(weights(layer).vector(Slot::kPostAttentionNorm));
+  add_branch(weights(layer).vector(Slot::kPostAttentionNorm), l, l.mixer_alpha, l.mixer_beta);
 }
 
 void ForwardPass::ffn_block(size_t layer) {
+  const LayerSpec& l = spec_.layers[layer];
   work_.scratch.clear();
   norm(residual(), weights(layer).vector(Slot::kFfnNorm), spec_.width, normed());
   set_input(normed(), spec_.width);
-  dense_ffn(layer);
-  add_branch(weights(layer).vector(Slot::kPostFfnNorm));
+  if (l.ffn.moe.experts > 0)
+    expert_ffn(layer);
+  else
+    dense_ffn(layer);
+  add_branch(weights(layer).vector(Slot::kPostFfnNorm), l, l.ffn_alpha, l.ffn_beta);
 }
 
 void ForwardPass::attention_mixer(size_t layer) {
@@ -103,9 +116,20 @@ void ForwardPass::attention_mixer(size_t layer) {
   locate_pages(layer);
   const KvLayout& layout = model_.kv_layouts[layer];
   kv_store(compute_, layout, work_.sequences, k, k_width, v, v_width);
-  AttentionParams params = {a.heads, static_cast<float>(a.scale), static_cast<float>(a.soft_cap), a.window};
+  AttentionParams params;
+  params.heads = a.heads;
+  params.scale = attention_scale(a);
+  params.soft_cap = static_cast<float>(a.soft_cap);
+  params.window = a.window;
+  params.sinks = a.sinks ? w.vector(Slot::kSinks).data() : nullptr;
   attention(compute_, layout, params, work_.sequences, q, q_width, attended, out_width);
 
+  if (a.gated) {
+    float* gate = work_.scratch.take(tokens_, out_width);
+    product(w.matrix(Slot::kAttentionGate), gate);  // the input is the normed residual stream still
+    gated_activation(compute_, Activation::kSigmoid, gate, out_width, attended, out_width, tokens_, out_width);
+    attended = gate;
+  }
   set_input(attended, out_width);
   product(w.matrix(Slot::kAttentionOutput), w.vector(Slot::kAttentionOutputBias), branch());
 }
@@ -172,14 +196,26 @@ void ForwardPass::activate(const FfnSpec& ffn, float* gate, const float* up, int
     case FfnActivation::kGeluErf:
       act = Activation::kGeluErf;
       break;
-    default:
-      KL_CHECK(false, "an activation without an operation");
+    case FfnActivation::kSiluClamped:
+      act = Activation::kClampedSilu;
+      break;
+    case FfnActivation::kSwigluOai:
+      act = Activation::kClampedSwiglu;
+      break;
   }
-  gated_activation(compute_, act, gate, n, up, n, rows, n);
+  ActivationParams params;
+  params.limit = static_cast<float>(ffn.limit);
+  gated_activation(compute_, act, gate, n, up, n, rows, n, params);
 }
 
-void ForwardPass::add_branch(const std::vector<float>& post_norm) {
+void ForwardPass::add_branch(const std::vector<float>& post_norm, const LayerSpec& layer, double alpha, double beta) {
   if (!post_norm.empty()) norm(branch(), post_norm, spec_.width, branch());
+  if (layer.residual_of_normed) {
+    std::swap(work_.residual, work_.normed);
+    residual_mix(compute_, static_cast<float>(alpha), residual(), spec_.width, static_cast<float>(beta), branch(),
+                 spec_.width, tokens_, spec_.width);
+    return;
+  }
   add(compute_, residual(), spec_.width, branch(), spec_.width, tokens_, spec_.width);
 }
 

@@ -1,4 +1,5 @@
-// One step of a model: private to nn/. forward.cc is the page that tells the whole.
+// One step of a model: private to nn/. forward.cc is the page that tells the whole; latent_attention.cc, recurrent.cc
+// and experts.cc hold the blocks that only some families have.
 #pragma once
 
 #include <span>
@@ -22,7 +23,11 @@ class ForwardPass {
   void mixer_block(size_t layer);
   void ffn_block(size_t layer);
   void attention_mixer(size_t layer);
+  void latent_attention_mixer(size_t layer);  // latent_attention.cc
+  void gated_delta_mixer(size_t layer);       // recurrent.cc
+  void lightning_mixer(size_t layer);
   void dense_ffn(size_t layer);
+  void expert_ffn(size_t layer);  // experts.cc
 
   // After the layers.
   int64_t select_rows();
@@ -48,11 +53,25 @@ class ForwardPass {
     if (!bias.empty()) add_bias(compute_, y, w.rows(), bias.data(), tokens_, w.rows());
   }
   void product(const PackedMatrix& w, float* y) { product(w, {}, y); }
+  // gate = act(gate) * up
   void activate(const FfnSpec& ffn, float* gate, const float* up, int64_t rows, int64_t n);
   // residual += branch, normed first where the family does so.
-  void add_branch(const std::vector<float>& post_norm);
+  void add_branch(const std::vector<float>& post_norm, const LayerSpec& layer, double alpha, double beta);
   // Points work_.sequences at this layer's part of every page.
   void locate_pages(size_t layer);
+
+  // ---- parts of latent attention, of recurrent layers and of experts
+
+  void latent_queries(size_t layer, float* q);
+  void per_head_products(const std::vector<PackedMatrix>& stack, const float* x, int64_t ldx, int64_t x_step, float* y,
+                         int64_t ldy, int64_t y_step);
+  void copy_rotated_parts(const AttentionSpec& a, const float* q, float* latent_q);
+  void locate_states(uint64_t offset);
+  void recur(size_t layer, const float* qkv, const float* decay, int64_t ld_decay, const float* beta, float* results);
+  void expert_products(const std::vector<PackedMatrix>& stack, const std::vector<float>& bias, const float* x,
+                       float* y);
+  void run_expert_products();
+  void add_shared_expert(size_t layer);
 
   float* residual() { return work_.residual.as<float>(); }
   float* normed() { return work_.normed.as<float>(); }

@@ -14,8 +14,18 @@ std::string mebibytes(uint64_t bytes) {
   return std::to_string((bytes + (uint64_t{1} << 20) - 1) >> 20) + " MiB";
 }
 
-KvLayout layout_of(const AttentionSpec& attention, const ModelOptions& options) {
-  return {options.kv_type, attention.kv_heads, attention.head_dim, attention.value_dim, options.page_positions};
+KvLayout layout_of(const LayerSpec& layer, const ModelOptions& options) {
+  const AttentionSpec& a = layer.attention;
+  KvLayout layout;
+  layout.type = options.kv_type;
+  layout.page_positions = options.page_positions;
+  if (layer.recurs()) return layout;  // no heads, no bytes
+  const bool latent = layer.mixer == Mixer::kLatentAttention;
+  layout.kv_heads = latent ? 1 : a.kv_heads;
+  layout.head_dim = latent ? a.latent.kv_rank + a.rope.rotated : a.head_dim;
+  layout.value_dim = latent ? a.latent.kv_rank : a.value_dim;
+  layout.values_in_keys = latent;
+  return layout;
 }
 
 std::vector<RopeSpec> distinct_ropes(const ModelSpec& spec) {
@@ -35,7 +45,10 @@ MemoryPlan make_plan(const BoundModel& bound, const ModelOptions& options) {
   const ModelSpec& spec = bound.spec;
   MemoryPlan plan;
   plan.weight_bytes = packed_weight_bytes(bound);
-  for (const LayerSpec& layer : spec.layers) plan.page_bytes += layout_of(layer.attention, options).page_bytes();
+  for (const LayerSpec& layer : spec.layers) {
+    plan.page_bytes += layout_of(layer, options).page_bytes();
+    plan.state_bytes += recurrent_state_bytes(layer);
+  }
   plan.kv_bytes_per_token = plan.page_bytes / static_cast<uint64_t>(options.page_positions);
   for (const RopeSpec& rope : distinct_ropes(spec))
     plan.rope_bytes +=
@@ -94,17 +107,20 @@ Status prepare(Model::State& s) {
   const ModelSpec& spec = s.bound.spec;
   for (const RopeSpec& rope : distinct_ropes(spec)) {
     KL_TRY(RopeTable table,
-           make_rope_table(s.compute, rope_inverse_frequencies(rope), rope_magnitude(rope), s.context));
+           make_rope_table(s.compute, rope_inverse_frequencies(rope, s.context), rope_magnitude(rope), s.context));
     s.rope_tables.push_back(std::move(table));
   }
   const std::vector<RopeSpec> ropes = distinct_ropes(spec);
-  uint64_t offset = 0;
+  uint64_t offset = 0, state_offset = 0;
   for (const LayerSpec& layer : spec.layers) {
     const auto at = std::find(ropes.begin(), ropes.end(), layer.attention.rope);
     s.rope_of_layer.push_back(at == ropes.end() ? -1 : static_cast<int>(at - ropes.begin()));
-    s.kv_layouts.push_back(layout_of(layer.attention, s.options));
+    s.kv_layouts.push_back(layout_of(layer, s.options));
     s.kv_offsets.push_back(offset);
     offset += s.kv_layouts.back().page_bytes();
+    s.state_offsets.push_back(state_offset);
+    state_offset += recurrent_state_bytes(layer);
+    s.lightning_decay.push_back(lightning_decay(layer));
   }
   return allocate_workspace(s.work, spec);
 }

@@ -11,9 +11,13 @@ namespace kinglet {
 // reference implementations hold them) but returned as double.
 // Sources: Su et al. 2021 (RoPE); Llama 3.1's and YaRN's (Peng et al. 2023) forms as in transformers'
 // modeling_rope_utils.
-std::vector<double> rope_inverse_frequencies(const RopeSpec& rope);
+// `context`: the longest sequence prepared for, which decides between LongRoPE's lists.
+std::vector<double> rope_inverse_frequencies(const RopeSpec& rope, int64_t context);
 
 // What cos and sin are multiplied by.
 float rope_magnitude(const RopeSpec& rope);
+
+// What q·k is multiplied by.
+float attention_scale(const AttentionSpec& attention);
 
 }  // namespace kinglet

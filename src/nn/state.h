@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "families/family.h"
+#include "kernels/ops_experts.h"
+#include "kernels/ops_recurrent.h"
 #include "nn/model.h"
 #include "nn/scratch.h"
 #include "nn/weights.h"
@@ -24,7 +26,17 @@ struct Workspace {
   std::vector<int32_t> positions;        // of the step's tokens
   std::vector<SequenceSlice> sequences;  // of the layer at hand
   std::vector<std::byte*> layer_pages;   // what `sequences` point into
+  std::vector<RecurrentSlice> states;    // of the recurrent layer at hand
+  ExpertGroups expert_groups;            // of the expert layer at hand
+  std::vector<Product> products;         // put down for one pass
+  std::vector<const float*> product_biases;
+  ProductScratch product_scratch;
 };
+
+// Bytes of a layer's state, a multiple of 64; 0 for layers with a cache.
+uint64_t recurrent_state_bytes(const LayerSpec& layer);
+// The constant factor of each head of a lightning attention layer; empty for others.
+std::vector<float> lightning_decay(const LayerSpec& layer);
 
 struct Model::State {
   std::shared_ptr<const Checkpoint> checkpoint;
@@ -36,10 +48,12 @@ struct Model::State {
   std::unique_ptr<ThreadPool> pool;
   Compute compute;
   ModelWeights weights;
-  std::vector<RopeTable> rope_tables;  // one a distinct RopeSpec
-  std::vector<int> rope_of_layer;      // index into rope_tables; -1: no rotary embedding
-  std::vector<KvLayout> kv_layouts;    // one a layer
-  std::vector<uint64_t> kv_offsets;    // of the layer within a page
+  std::vector<RopeTable> rope_tables;               // one a distinct RopeSpec
+  std::vector<int> rope_of_layer;                   // index into rope_tables; -1: no rotary embedding
+  std::vector<KvLayout> kv_layouts;                 // one a layer
+  std::vector<uint64_t> kv_offsets;                 // of the layer within a page
+  std::vector<uint64_t> state_offsets;              // of a recurrent layer within a sequence's state
+  std::vector<std::vector<float>> lightning_decay;  // one a layer
   Workspace work;
   std::vector<std::string> notes;
 };

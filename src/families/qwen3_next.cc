@@ -1,0 +1,126 @@
+// Qwen3-Next: three layers of gated delta rule to one of gated attention, experts with a gated shared one in each. Norm
+// weights are stored as w - 1 in Hugging Face folders, but for the norm of recurrent results. Source: transformers
+// models/qwen3_next.
+#include "families/experts.h"
+#include "families/families.h"
+
+namespace kinglet {
+namespace {
+
+constexpr std::string_view kGguf[] = {"qwen3next"};
+constexpr std::string_view kHf[] = {"Qwen3NextForCausalLM"};
+constexpr std::array<TensorRule, 12> kAttention = {{
+    {Slot::kEmbedding, "token_embd.weight", "model.embed_tokens.weight"},
+    {Slot::kOutput, "output.weight", "lm_head.weight", false},
+    {Slot::kOutputNorm, "output_norm.weight", "model.norm.weight", true, Transform::kNone, Transform::kAddOne},
+    {Slot::kAttentionNorm, "blk.{}.attn_norm.weight", "model.layers.{}.input_layernorm.weight", true, Transform::kNone,
+     Transform::kAddOne},
+    {Slot::kFfnNorm, "blk.{}.post_attention_norm.weight", "model.layers.{}.post_attention_layernorm.weight", true,
+     Transform::kNone, Transform::kAddOne},
+    {Slot::kQ, "blk.{}.attn_q.weight", "model.layers.{}.self_attn.q_proj.weight", true, Transform::kGatedQ,
+     Transform::kGatedQ},
+    {Slot::kAttentionGate, "blk.{}.attn_q.weight", "model.layers.{}.self_attn.q_proj.weight", true,
+     Transform::kGatedGate, Transform::kGatedGate},
+    {Slot::kK, "blk.{}.attn_k.weight", "model.layers.{}.self_attn.k_proj.weight"},
+    {Slot::kV, "blk.{}.attn_v.weight", "model.layers.{}.self_attn.v_proj.weight"},
+    {Slot::kQNorm, "blk.{}.attn_q_norm.weight", "model.layers.{}.self_attn.q_norm.weight", true, Transform::kNone,
+     Transform::kAddOne},
+    {Slot::kKNorm, "blk.{}.attn_k_norm.weight", "model.layers.{}.self_attn.k_norm.weight", true, Transform::kNone,
+     Transform::kAddOne},
+    {Slot::kAttentionOutput, "blk.{}.attn_output.weight", "model.layers.{}.self_attn.o_proj.weight"},
+}};
+constexpr std::array<TensorRule, 9> kRecurrent = {{
+    {Slot::kRecurrentQkv, "blk.{}.attn_qkv.weight", "model.layers.{}.linear_attn.in_proj_qkvz.weight", true,
+     Transform::kNone, Transform::kGroupedQkv},
+    {Slot::kRecurrentGate, "blk.{}.attn_gate.weight", "model.layers.{}.linear_attn.in_proj_qkvz.weight", true,
+     Transform::kNone, Transform::kGroupedGate},
+    {Slot::kRecurrentBeta, "blk.{}.ssm_ba.weight", "model.layers.{}.linear_attn.in_proj_ba.weight", true,
+     Transform::kGroupedBeta, Transform::kGroupedBeta},
+    {Slot::kRecurrentAlpha, "blk.{}.ssm_ba.weight", "model.layers.{}.linear_attn.in_proj_ba.weight", true,
+     Transform::kGroupedAlpha, Transform::kGroupedAlpha},
+    {Slot::kConvolution, "blk.{}.ssm_conv1d.weight", "model.layers.{}.linear_attn.conv1d.weight"},
+    {Slot::kDecayRate, "blk.{}.ssm_a", "model.layers.{}.linear_attn.A_log", true, Transform::kNone,
+     Transform::kNegativeExp},
+    {Slot::kDecayBias, "blk.{}.ssm_dt.bias", "model.layers.{}.linear_attn.dt_bias"},
+    {Slot::kRecurrentNorm, "blk.{}.ssm_norm.weight", "model.layers.{}.linear_attn.norm.weight"},
+    {Slot::kRecurrentOutput, "blk.{}.ssm_out.weight", "model.layers.{}.linear_attn.out_proj.weight"},
+}};
+constexpr std::array<TensorRule, 3> kDense = {{
+    {Slot::kGate, "blk.{}.ffn_gate.weight", "model.layers.{}.mlp.gate_proj.weight"},
+    {Slot::kUp, "blk.{}.ffn_up.weight", "model.layers.{}.mlp.up_proj.weight"},
+    {Slot::kDown, "blk.{}.ffn_down.weight", "model.layers.{}.mlp.down_proj.weight"},
+}};
+constexpr auto kTensors = join_rules(kAttention, kRecurrent, kDense, kGgufExperts, kHfExperts, kHfGatedSharedExpert);
+
+constexpr int64_t kInterval = 4;  // of full attention layers, where nothing says otherwise
+
+void check_recurrent(FieldReader& r, std::string_view key, const RecurrentSpec& s) {
+  if (s.value_heads % s.key_heads != 0)
+    r.fail(key, std::to_string(s.value_heads) + " value heads cannot share " + std::to_string(s.key_heads) +
+                    " key heads evenly");
+}
+
+void set_layers(ModelSpec& spec, const RecurrentSpec& recurrent, const std::vector<bool>& recurs) {
+  for (size_t i = 0; i < spec.layers.size(); i++) {
+    LayerSpec& layer = spec.layers[i];
+    layer.attention.qk_norm = AttentionSpec::QkNorm::kPerHead;
+    layer.attention.gated = true;
+    layer.recurrent = recurrent;
+    layer.recurrent.norm_epsilon = spec.norm_epsilon;
+    if (recurs[i]) layer.mixer = Mixer::kGatedDelta;
+  }
+}
+
+Result<ModelSpec> from_gguf(const Checkpoint& checkpoint) {
+  KL_TRY(ModelSpec spec, baseline_from_gguf(checkpoint));
+  FieldReader r(checkpoint.metadata, "qwen3next.");
+  split_off_prediction_layers(r, spec);
+  KL_RETURN_IF_ERROR(r.status());
+  MoeSpec moe;
+  moe.normalise = true;
+  moe.shared_gated = true;
+  experts_from_gguf(r, spec, moe);
+  RecurrentSpec recurrent;
+  recurrent.conv_kernel = r.integer("ssm.conv_kernel", 2, 8);
+  recurrent.key_dim = r.integer("ssm.state_size", 1, kMaxDimension);
+  recurrent.key_heads = r.integer("ssm.group_count", 1, kMaxDimension);
+  recurrent.value_heads = r.integer("ssm.time_step_rank", 1, kMaxDimension);
+  recurrent.value_dim = r.integer("ssm.inner_size", 1, kMaxDimension) / recurrent.value_heads;
+  check_recurrent(r, "ssm.time_step_rank", recurrent);
+  const int64_t interval = r.integer_or("full_attention_interval", 1, kMaxLayers, kInterval);
+  KL_RETURN_IF_ERROR(r.status());
+  std::vector<bool> recurs;
+  for (int64_t i = 0; i < std::ssize(spec.layers); i++) recurs.push_back((i + 1) % interval != 0);
+  set_layers(spec, recurrent, recurs);
+  return spec;
+}
+
+Result<ModelSpec> from_config(const Checkpoint& checkpoint) {
+  KL_TRY(ModelSpec spec, baseline_from_config(checkpoint));
+  FieldReader r(checkpoint.metadata, "");
+  spec.tied_embeddings = r.boolean_or("tie_word_embeddings", false);
+  MoeSpec moe = experts_from_config(r, {"num_experts", "num_experts_per_tok", "moe_intermediate_size"});
+  moe.normalise = r.boolean_or("norm_topk_prob", true);
+  moe.shared_hidden = r.integer_or("shared_expert_intermediate_size", 0, kMaxDimension, 0);
+  moe.shared_gated = true;
+  use_experts_by_step(r, spec, moe);
+  RecurrentSpec recurrent;
+  recurrent.conv_kernel = r.integer_or("linear_conv_kernel_dim", 2, 8, 4);
+  recurrent.key_dim = r.integer("linear_key_head_dim", 1, kMaxDimension);
+  recurrent.value_dim = r.integer("linear_value_head_dim", 1, kMaxDimension);
+  recurrent.key_heads = r.integer("linear_num_key_heads", 1, kMaxDimension);
+  recurrent.value_heads = r.integer("linear_num_value_heads", 1, kMaxDimension);
+  check_recurrent(r, "linear_num_value_heads", recurrent);
+  const int64_t interval = r.integer_or("full_attention_interval", 1, kMaxLayers, kInterval);
+  const std::vector<bool> recurs = layers_of_kind(
+      r, spec, "linear_attention", [&](size_t i) { return (static_cast<int64_t>(i) + 1) % interval != 0; });
+  KL_RETURN_IF_ERROR(r.status());
+  set_layers(spec, recurrent, recurs);
+  return spec;
+}
+
+}  // namespace
+
+const Family kQwen3Next = {"qwen3-next", kGguf, kHf, from_gguf, from_config, kTensors};
+
+}  // namespace kinglet
