@@ -28,6 +28,7 @@ TEST(ChatTemplate, VariablesAndArguments) {
   RenderRequest request{.messages_json = kHello, .args_json = R"({"enable_thinking":false,"bos_token":"!"})"};
   EXPECT_EQ(text("{{ bos_token }}{{ messages[0].content }}{{ add_generation_prompt }}{{ tools }}"), "<s>HelloTrueNone");
   EXPECT_EQ(text("{{ bos_token }}{{ enable_thinking }}", request), "!False");
+  EXPECT_EQ(text("{{ nothing|length }}{{ messages|length }}{{ nothing|count }}"), "010");
   request.add_generation_prompt = false;
   EXPECT_EQ(text("{{ add_generation_prompt }}", request), "False");
 }

@@ -34,7 +34,7 @@ inline std::filesystem::path tokenizer_folder(const std::string& name) {
   return test::models_folder() / "tokenizers" / name;
 }
 
-// Other people's chat templates, put there by hand.
+// Other people's chat templates: tests/golden/text/fetch_templates.py.
 inline std::filesystem::path third_party_template(const std::string& name) {
   return test::models_folder() / "templates" / (name + ".jinja");
 }

@@ -11,7 +11,7 @@ use crate::strftime::Moment;
 use crate::template_methods;
 
 const MAX_SOURCE: usize = 4 << 20;
-const RECURSION_LIMIT: usize = 64;
+const RECURSION_LIMIT: usize = 160;
 
 pub struct Template {
     environment: Environment<'static>,
@@ -122,6 +122,17 @@ fn items(value: Value) -> Result<Value, Error> {
     }
 }
 
+/// As Python counts; what is undefined has no items.
+fn length(value: Value) -> Result<usize, Error> {
+    if value.is_undefined() {
+        return Ok(0);
+    }
+    let kind = value.kind();
+    value.len().ok_or_else(|| {
+        Error::new(ErrorKind::InvalidOperation, format!("cannot calculate length of value of type {kind}"))
+    })
+}
+
 fn string(value: Value) -> Result<Value, Error> {
     charge(value.as_str().map_or(0, str::len))?;
     Ok(Value::from(python_json::text(&value)?.into_owned()))
@@ -148,6 +159,8 @@ fn environment() -> Environment<'static> {
     env.add_filter("trim", trim);
     env.add_filter("items", items);
     env.add_filter("string", string);
+    env.add_filter("length", length);
+    env.add_filter("count", length);
     env.add_test("sequence", |v: &Value| is_sequence(v));
     env.add_test("iterable", |v: &Value| is_iterable(v));
     env.add_test("number", |v: &Value| is_number(v));
