@@ -1,8 +1,10 @@
-// DeepSeek-V2, V3, R1 and what is built alike: Kimi K2 and K2.5 (text). Latent attention, dense layers first, then
-// experts with shared ones. V2 scores by softmax and limits groups by their best expert; V3 scores by sigmoid with a
-// bias for the selection. Sources: transformers models/deepseek_v2, deepseek_v3; arXiv 2405.04434, 2412.19437.
+// DeepSeek-V2, V3, R1, V3.2 and what is built alike: Kimi K2 and K2.5 (text), GLM-5. Latent attention, dense layers
+// first, then experts with shared ones. V2 scores by softmax and limits groups by their best expert; V3 scores by
+// sigmoid with a bias for the selection. Sources: transformers models/deepseek_v2, deepseek_v3, deepseek_v32,
+// glm_moe_dsa; arXiv 2405.04434, 2412.19437.
 #include "families/experts.h"
 #include "families/families.h"
+#include "families/indexer.h"
 #include "families/latent.h"
 
 namespace kinglet {
@@ -11,6 +13,10 @@ namespace {
 constexpr std::string_view kGguf[] = {"deepseek2"};
 constexpr std::string_view kHf[] = {"DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "KimiK25ForConditionalGeneration",
                                     "Glm4MoeLiteForCausalLM"};
+constexpr std::string_view kGgufSparse[] = {"deepseek32"};
+constexpr std::string_view kHfSparse[] = {"DeepseekV32ForCausalLM"};
+constexpr std::string_view kGgufGlm[] = {"glm-dsa"};
+constexpr std::string_view kHfGlm[] = {"GlmMoeDsaForCausalLM"};
 constexpr std::array<TensorRule, 4> kDense = {{
     {Slot::kEmbedding, "token_embd.weight", "model.embed_tokens.weight"},
     {Slot::kGate, "blk.{}.ffn_gate.weight", "model.layers.{}.mlp.gate_proj.weight"},
@@ -18,6 +24,7 @@ constexpr std::array<TensorRule, 4> kDense = {{
     {Slot::kDown, "blk.{}.ffn_down.weight", "model.layers.{}.mlp.down_proj.weight"},
 }};
 constexpr auto kTensors = join_rules(kDense, kPreNorms, kLatentAttention, kGgufExperts, kHfExperts, kHfSharedExperts);
+constexpr auto kSparseTensors = join_rules(kTensors, kIndexer);
 
 Result<ModelSpec> from_gguf(const Checkpoint& checkpoint) {
   KL_TRY(ModelSpec spec, baseline_from_gguf(checkpoint));
@@ -71,8 +78,30 @@ Result<ModelSpec> from_config(const Checkpoint& checkpoint) {
   return spec;
 }
 
+// With an indexer beside the attention, whose rotary pairs stand half-split in DeepSeek-V3.2 and interleaved in GLM-5.
+template <bool kInterleaved>
+Result<ModelSpec> sparse_from_gguf(const Checkpoint& checkpoint) {
+  KL_TRY(ModelSpec spec, from_gguf(checkpoint));
+  FieldReader r(checkpoint.metadata, spec.architecture + ".");
+  indexer_from_gguf(checkpoint, r, spec, kInterleaved);
+  KL_RETURN_IF_ERROR(r.status());
+  return spec;
+}
+
+template <bool kInterleaved>
+Result<ModelSpec> sparse_from_config(const Checkpoint& checkpoint) {
+  KL_TRY(ModelSpec spec, from_config(checkpoint));
+  FieldReader r(checkpoint.metadata, "");
+  indexer_from_config(r, spec, kInterleaved);
+  KL_RETURN_IF_ERROR(r.status());
+  return spec;
+}
+
 }  // namespace
 
 const Family kDeepSeek = {"deepseek", kGguf, kHf, from_gguf, from_config, kTensors};
+const Family kDeepSeekSparse = {
+    "deepseek-v32", kGgufSparse, kHfSparse, sparse_from_gguf<false>, sparse_from_config<false>, kSparseTensors};
+const Family kGlmSparse = {"glm5", kGgufGlm, kHfGlm, sparse_from_gguf<true>, sparse_from_config<true>, kSparseTensors};
 
 }  // namespace kinglet

@@ -42,6 +42,17 @@ struct LatentSpec {
   double norm_epsilon = 1e-6;  // of the norms over the bottlenecks
 };
 
+// The lightning indexer (DeepSeek-V3.2): small heads beside latent attention score every position; attention reads the
+// best ones alone. The first rope.rotated dimensions of its queries and keys are rotated.
+struct IndexerSpec {
+  int64_t heads = 0, key_dim = 0;  // heads 0: none, attention reads everything
+  int64_t top_k = 0;               // positions a token reads
+  bool shared = false;             // no indexer of its own: the choice of the nearest earlier layer that has one
+  bool interleaved = false;        // rotary pairs stand interleaved in the file
+
+  bool chooses() const { return heads > 0 && !shared; }
+};
+
 struct AttentionSpec {
   int64_t heads = 0, kv_heads = 0, head_dim = 0, value_dim = 0;
   RopeSpec rope;
@@ -51,9 +62,10 @@ struct AttentionSpec {
   int64_t window = 0;                // 0: none; else tokens a position sees, itself included
   enum class QkNorm : uint8_t { kNone, kPerHead, kWhole } qk_norm = QkNorm::kNone;  // RMS norm of q and k
   bool norm_after_rope = false;
-  bool sinks = false;  // a learned logit a head that takes part in the softmax and has no value
-  bool gated = false;  // results are multiplied by the sigmoid of a projection of the same width
-  LatentSpec latent;   // of Mixer::kLatentAttention
+  bool sinks = false;   // a learned logit a head that takes part in the softmax and has no value
+  bool gated = false;   // results are multiplied by the sigmoid of a projection of the same width
+  LatentSpec latent;    // of Mixer::kLatentAttention
+  IndexerSpec indexer;  // the same
 };
 
 // Layers whose memory is a matrix a head instead of a cache: S = decay * S + what the token adds; read out by q.

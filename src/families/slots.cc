@@ -39,6 +39,11 @@ constexpr SlotInfo kSlots[] = {
     {"key/value latent norm", SlotKind::kVector},
     {"key up-projection", SlotKind::kStack},
     {"value up-projection", SlotKind::kStack},
+    {"index query", SlotKind::kMatrix},
+    {"index key", SlotKind::kMatrix},
+    {"index key norm", SlotKind::kVector},
+    {"index key norm bias", SlotKind::kVector},
+    {"index weights", SlotKind::kMatrix},
     {"recurrent query/key/value", SlotKind::kMatrix},
     {"convolution", SlotKind::kVector},
     {"recurrent gate", SlotKind::kMatrix},
@@ -104,6 +109,20 @@ SlotShape latent_shape(Slot slot, int64_t width, const AttentionSpec& a) {
       return {a.heads, l.kv_rank, l.nope_dim};
     default:
       return {a.heads, a.value_dim, l.kv_rank};  // kValueUp
+  }
+}
+
+SlotShape index_shape(Slot slot, int64_t width, const AttentionSpec& a) {
+  const IndexerSpec& x = a.indexer;
+  switch (slot) {
+    case Slot::kIndexQ:
+      return {1, x.heads * x.key_dim, a.latent.q_rank};
+    case Slot::kIndexK:
+      return {1, x.key_dim, width};
+    case Slot::kIndexWeights:
+      return {1, x.heads, width};
+    default:
+      return vector_of(x.key_dim);  // of the norm
   }
 }
 
@@ -212,6 +231,7 @@ SlotShape layer_shape(Slot slot, int64_t width, const LayerSpec& layer) {
   if (slot >= Slot::kRouter && slot <= Slot::kSharedRouter) return expert_shape(slot, width, layer.ffn.moe);
   if (slot >= Slot::kRecurrentQkv && slot <= Slot::kRecurrentOutput)
     return recurrent_shape(slot, width, layer.recurrent);
+  if (slot >= Slot::kIndexQ && slot <= Slot::kIndexWeights) return index_shape(slot, width, layer.attention);
   return attention_shape(slot, width, layer);
 }
 
@@ -240,6 +260,12 @@ bool attention_applies(Slot slot, const LayerSpec& layer) {
     case Slot::kKeyUp:
     case Slot::kValueUp:
       return latent;
+    case Slot::kIndexQ:
+    case Slot::kIndexK:
+    case Slot::kIndexKNorm:
+    case Slot::kIndexKNormBias:
+    case Slot::kIndexWeights:
+      return a.indexer.chooses();
     default:
       return true;
   }

@@ -37,6 +37,12 @@ enum class Slot : uint8_t {
   kKvDownNorm,
   kKeyUp,    // a matrix a head: what a query's unrotated part is multiplied by to meet latents, [kv_rank][nope_dim]
   kValueUp,  // a matrix a head: latents to values, [value_dim][kv_rank]
+  // the indexer of sparse attention
+  kIndexQ,  // from the queries' bottleneck
+  kIndexK,
+  kIndexKNorm,
+  kIndexKNormBias,
+  kIndexWeights,  // of its heads
   // recurrent layers
   kRecurrentQkv,
   kConvolution,
@@ -118,6 +124,7 @@ enum class Transform : uint8_t {
   kLatentKv,     // rows [latent | rope], the same
   kLatentKeyUp,  // rows [key | value] of each head; keys transposed
   kLatentValueUp,
+  kIndexRows,   // rows [rope | nope] of each index head, rotary pairs interleaved where IndexerSpec says so
   kPerHeadQkv,  // rows [q | k | v] of each head: bring them to all q, all k, all v
   kGroupedQkv,  // Qwen3-Next: rows [q | k | v… | z…] of each key head
   kGroupedGate,

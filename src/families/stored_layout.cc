@@ -76,6 +76,12 @@ StoredLayout latent_rows(Transform transform, const SlotShape& s, const Attentio
   }
 }
 
+StoredLayout index_rows(Slot slot, const SlotShape& s, const AttentionSpec& a) {
+  const IndexerSpec& x = a.indexer;
+  if (!x.interleaved) return stretch(s, s.rows, 0);
+  return reordered(s, s.rows, half_split_rows(slot == Slot::kIndexQ ? x.heads : 1, x.key_dim, 0, a.rope.rotated));
+}
+
 StoredLayout recurrent_rows(Transform transform, const SlotShape& s, const RecurrentSpec& r) {
   const int64_t share = r.value_heads / r.key_heads;  // value heads of a key head
   const int64_t values = share * r.value_dim, group = 2 * r.key_dim + 2 * values;
@@ -149,6 +155,8 @@ StoredLayout stored_layout(Transform transform, Slot slot, const ModelSpec& spec
     case Transform::kLatentKeyUp:
     case Transform::kLatentValueUp:
       return latent_rows(transform, s, a);
+    case Transform::kIndexRows:
+      return index_rows(slot, s, a);
     default:
       return recurrent_rows(transform, s, layer->recurrent);
   }

@@ -113,7 +113,7 @@ void ForwardPass::attention_mixer(size_t layer) {
   rotate(layer, k, k_width, a.kv_heads, a.head_dim);
   if (a.norm_after_rope) norm_q_and_k();
 
-  locate_pages(layer);
+  locate_pages(model_.kv_offsets[layer]);
   const KvLayout& layout = model_.kv_layouts[layer];
   kv_store(compute_, layout, work_.sequences, k, k_width, v, v_width);
   AttentionParams params;
@@ -219,11 +219,11 @@ void ForwardPass::add_branch(const std::vector<float>& post_norm, const LayerSpe
   add(compute_, residual(), spec_.width, branch(), spec_.width, tokens_, spec_.width);
 }
 
-void ForwardPass::locate_pages(size_t layer) {
+void ForwardPass::locate_pages(uint64_t offset) {
   work_.layer_pages.clear();
   work_.sequences.clear();
   for (const StepSlice& slice : slices_)
-    for (std::byte* page : slice.pages) work_.layer_pages.push_back(page + model_.kv_offsets[layer]);
+    for (std::byte* page : slice.pages) work_.layer_pages.push_back(page + offset);
   int64_t token = 0;
   size_t page = 0;
   for (const StepSlice& slice : slices_) {

@@ -1,5 +1,5 @@
-// One step of a model: private to nn/. forward.cc is the page that tells the whole; latent_attention.cc, recurrent.cc
-// and experts.cc hold the blocks that only some families have.
+// One step of a model: private to nn/. forward.cc is the page that tells the whole; latent_attention.cc,
+// indexer.cc, recurrent.cc and experts.cc hold the blocks that only some families have.
 #pragma once
 
 #include <span>
@@ -57,12 +57,13 @@ class ForwardPass {
   void activate(const FfnSpec& ffn, float* gate, const float* up, int64_t rows, int64_t n);
   // residual += branch, normed first where the family does so.
   void add_branch(const std::vector<float>& post_norm, const LayerSpec& layer, double alpha, double beta);
-  // Points work_.sequences at this layer's part of every page.
-  void locate_pages(size_t layer);
+  // Points work_.sequences at a layer's part of every page.
+  void locate_pages(uint64_t offset);
 
   // ---- parts of latent attention, of recurrent layers and of experts
 
   void latent_queries(size_t layer, float* q);
+  void choose_positions(size_t layer);  // indexer.cc
   void per_head_products(const std::vector<PackedMatrix>& stack, const float* x, int64_t ldx, int64_t x_step, float* y,
                          int64_t ldy, int64_t y_step);
   void copy_rotated_parts(const AttentionSpec& a, const float* q, float* latent_q);

@@ -22,6 +22,7 @@ void ForwardPass::latent_attention_mixer(size_t layer) {
 
   product(w.matrix(Slot::kKvDown), kv);
   latent_queries(layer, q);
+  if (a.indexer.chooses()) choose_positions(layer);
   rms_norm(compute_, kv, key, w.vector(Slot::kKvDownNorm).data(), static_cast<float>(l.norm_epsilon), tokens_,
            l.kv_rank, kv, key);
   rotate(layer, kv + l.kv_rank, key, 1, a.rope.rotated);
@@ -31,12 +32,16 @@ void ForwardPass::latent_attention_mixer(size_t layer) {
   per_head_products(w.stack(Slot::kKeyUp), q, q_width, a.head_dim, latent_q, a.heads * key, key);
   copy_rotated_parts(a, q, latent_q);
 
-  locate_pages(layer);
+  locate_pages(model_.kv_offsets[layer]);
   const KvLayout& layout = model_.kv_layouts[layer];
   kv_store(compute_, layout, work_.sequences, kv, key, nullptr, 0);
   AttentionParams params;
   params.heads = a.heads;
   params.scale = attention_scale(a);
+  if (a.indexer.heads > 0) {
+    params.selected = work_.chosen.as<uint64_t>();
+    params.selected_stride = work_.chosen_stride;
+  }
   attention(compute_, layout, params, work_.sequences, latent_q, a.heads * key, gathered, a.heads * l.kv_rank);
 
   per_head_products(w.stack(Slot::kValueUp), gathered, a.heads * l.kv_rank, l.kv_rank, attended, out_width,
@@ -45,7 +50,7 @@ void ForwardPass::latent_attention_mixer(size_t layer) {
   product(w.matrix(Slot::kAttentionOutput), w.vector(Slot::kAttentionOutputBias), branch());
 }
 
-// Queries straight from the input, or through a normed bottleneck.
+// Queries straight from the input, or through a normed bottleneck, which is the input afterwards.
 void ForwardPass::latent_queries(size_t layer, float* q) {
   const SlotWeights& w = weights(layer);
   const LatentSpec& l = spec_.layers[layer].attention.latent;

@@ -28,6 +28,22 @@ KvLayout layout_of(const LayerSpec& layer, const ModelOptions& options) {
   return layout;
 }
 
+// The indexer's keys, behind the layer's own in every page.
+KvLayout index_layout_of(const LayerSpec& layer, const ModelOptions& options) {
+  KvLayout layout;
+  layout.type = options.kv_type;
+  layout.page_positions = options.page_positions;
+  if (!layer.attention.indexer.chooses()) return layout;
+  layout.kv_heads = 1;
+  layout.head_dim = layer.attention.indexer.key_dim;
+  return layout;
+}
+
+bool reads_chosen_positions(const ModelSpec& spec) {
+  return std::any_of(spec.layers.begin(), spec.layers.end(),
+                     [](const LayerSpec& layer) { return layer.attention.indexer.heads > 0; });
+}
+
 std::vector<RopeSpec> distinct_ropes(const ModelSpec& spec) {
   std::vector<RopeSpec> ropes;
   for (const LayerSpec& layer : spec.layers) {
@@ -46,7 +62,7 @@ MemoryPlan make_plan(const BoundModel& bound, const ModelOptions& options) {
   MemoryPlan plan;
   plan.weight_bytes = packed_weight_bytes(bound);
   for (const LayerSpec& layer : spec.layers) {
-    plan.page_bytes += layout_of(layer, options).page_bytes();
+    plan.page_bytes += layout_of(layer, options).page_bytes() + index_layout_of(layer, options).page_bytes();
     plan.state_bytes += recurrent_state_bytes(layer);
   }
   plan.kv_bytes_per_token = plan.page_bytes / static_cast<uint64_t>(options.page_positions);
@@ -57,6 +73,8 @@ MemoryPlan make_plan(const BoundModel& bound, const ModelOptions& options) {
   // A usual step asks for one row of logits a sequence; 16 stand for them here.
   const int64_t floats = 4 * spec.width * step + scratch_floats(spec, step) + 16 * spec.vocabulary;
   plan.working_bytes = static_cast<uint64_t>(floats) * sizeof(float);
+  if (reads_chosen_positions(spec))
+    plan.working_bytes += static_cast<uint64_t>(step * chosen_words(context_for(spec, options))) * sizeof(uint64_t);
   return plan;
 }
 
@@ -89,7 +107,7 @@ Status allocate_rows(AlignedBuffer& buffer, int64_t columns) {
   return {};
 }
 
-Status allocate_workspace(Workspace& work, const ModelSpec& spec) {
+Status allocate_workspace(Workspace& work, const ModelSpec& spec, int64_t context) {
   struct {
     AlignedBuffer& buffer;
     int64_t columns;
@@ -99,6 +117,8 @@ Status allocate_workspace(Workspace& work, const ModelSpec& spec) {
                    {work.selected, spec.width},
                    {work.logits, spec.vocabulary}};
   for (const auto& a : all) KL_RETURN_IF_ERROR(allocate_rows(a.buffer, a.columns));
+  if (reads_chosen_positions(spec))
+    KL_RETURN_IF_ERROR(allocate_rows(work.chosen, chosen_words(context) * int64_t{sizeof(uint64_t) / sizeof(float)}));
   return work.scratch.reserve(scratch_floats(spec, Model::kMaxStepTokens));
 }
 
@@ -118,11 +138,14 @@ Status prepare(Model::State& s) {
     s.kv_layouts.push_back(layout_of(layer, s.options));
     s.kv_offsets.push_back(offset);
     offset += s.kv_layouts.back().page_bytes();
+    s.index_layouts.push_back(index_layout_of(layer, s.options));
+    s.index_offsets.push_back(offset);
+    offset += s.index_layouts.back().page_bytes();
     s.state_offsets.push_back(state_offset);
     state_offset += recurrent_state_bytes(layer);
     s.lightning_decay.push_back(lightning_decay(layer));
   }
-  return allocate_workspace(s.work, spec);
+  return allocate_workspace(s.work, spec, s.context);
 }
 
 }  // namespace

@@ -18,6 +18,10 @@ int64_t latent_columns(const AttentionSpec& a) {
   return l.q_rank + a.heads * a.head_dim + key + a.heads * (key + l.kv_rank + a.value_dim);
 }
 
+int64_t index_columns(const IndexerSpec& x) {
+  return x.heads * x.key_dim + x.key_dim + x.heads;
+}
+
 int64_t recurrent_columns(const RecurrentSpec& r) {
   const int64_t keys = r.key_heads * r.key_dim, values = r.value_heads * r.value_dim;
   return 2 * keys + values + 2 * values + 3 * r.value_heads;
@@ -34,9 +38,10 @@ int64_t ffn_columns(const FfnSpec& f, int64_t width) {
 int64_t scratch_floats(const ModelSpec& spec, int64_t tokens) {
   int64_t columns = 0;
   for (const LayerSpec& layer : spec.layers) {
-    const int64_t mixer = layer.recurs()                           ? recurrent_columns(layer.recurrent)
-                          : layer.mixer == Mixer::kLatentAttention ? latent_columns(layer.attention)
-                                                                   : attention_columns(layer.attention);
+    const int64_t mixer = layer.recurs() ? recurrent_columns(layer.recurrent)
+                          : layer.mixer == Mixer::kLatentAttention
+                              ? latent_columns(layer.attention) + index_columns(layer.attention.indexer)
+                              : attention_columns(layer.attention);
     columns = std::max({columns, mixer, ffn_columns(layer.ffn, spec.width)});
   }
   return columns * tokens + kMostTakes * 16;

@@ -21,6 +21,8 @@ struct Workspace {
   AlignedBuffer branch;                  // [width]: what a block adds to the residual stream
   AlignedBuffer selected;                // [width]: the rows whose logits are wanted
   AlignedBuffer logits;                  // [vocabulary]
+  AlignedBuffer chosen;                  // a bit for each position, set by the last indexer for those to read
+  int64_t chosen_stride = 0;             // 64-bit words of a token's bits
   Scratch scratch;                       // of the block at hand
   Activations input;                     // of the product at hand
   std::vector<int32_t> positions;        // of the step's tokens
@@ -33,6 +35,10 @@ struct Workspace {
   ProductScratch product_scratch;
 };
 
+// 64-bit words that hold a bit for each of `context` positions.
+inline int64_t chosen_words(int64_t context) {
+  return (context + 63) / 64;
+}
 // Bytes of a layer's state, a multiple of 64; 0 for layers with a cache.
 uint64_t recurrent_state_bytes(const LayerSpec& layer);
 // The constant factor of each head of a lightning attention layer; empty for others.
@@ -48,10 +54,12 @@ struct Model::State {
   std::unique_ptr<ThreadPool> pool;
   Compute compute;
   ModelWeights weights;
-  std::vector<RopeTable> rope_tables;               // one a distinct RopeSpec
-  std::vector<int> rope_of_layer;                   // index into rope_tables; -1: no rotary embedding
-  std::vector<KvLayout> kv_layouts;                 // one a layer
-  std::vector<uint64_t> kv_offsets;                 // of the layer within a page
+  std::vector<RopeTable> rope_tables;   // one a distinct RopeSpec
+  std::vector<int> rope_of_layer;       // index into rope_tables; -1: no rotary embedding
+  std::vector<KvLayout> kv_layouts;     // one a layer
+  std::vector<uint64_t> kv_offsets;     // of the layer within a page
+  std::vector<KvLayout> index_layouts;  // of the indexer's keys, one a layer
+  std::vector<uint64_t> index_offsets;
   std::vector<uint64_t> state_offsets;              // of a recurrent layer within a sequence's state
   std::vector<std::vector<float>> lightning_decay;  // one a layer
   Workspace work;
