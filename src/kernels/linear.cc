@@ -66,10 +66,36 @@ void Activations::set(const float* x, int64_t tokens, int64_t columns, int64_t l
   for (Buffers::Form& form : buffers_->forms) form.made_by = nullptr;
 }
 
-void linear(const Compute& compute, ComputeMode mode, const PackedMatrix& w, Activations& x, float* y, int64_t ldy) {
-  KL_CHECK(w.columns() == x.columns(), "a product of shapes that do not match");
+// The inputs of a matrix whose packed columns stand in another order, brought into it.
+struct Activations::Reordered {
+  AlignedBuffer buffer;
+  Activations x;
+
+  Activations& take(const Compute& compute, std::span<const int32_t> order, const Activations& from) {
+    const size_t bytes = static_cast<size_t>(from.tokens_ * from.columns_) * sizeof(float);
+    if (buffer.size() < bytes) {
+      auto grown = AlignedBuffer::allocate(bytes);
+      KL_CHECK(grown.ok(), "no memory for the activations of a batch");
+      buffer = std::move(grown).value();
+    }
+    auto* to = buffer.as<float>();
+    compute.pool->parallel_for(from.tokens_, 8, [&](int64_t first, int64_t last) {
+      for (int64_t t = first; t < last; ++t)
+        for (size_t i = 0; i < order.size(); ++i)
+          to[t * from.columns_ + static_cast<int64_t>(i)] = from.x_[t * from.ld_ + order[i]];
+    });
+    x.set(to, from.tokens_, from.columns_, from.columns_);
+    return x;
+  }
+};
+
+void linear(const Compute& compute, ComputeMode mode, const PackedMatrix& w, Activations& input, float* y,
+            int64_t ldy) {
+  KL_CHECK(w.columns() == input.columns(), "a product of shapes that do not match");
   KL_CHECK(ldy >= w.rows(), "rows of outputs overlap");
-  if (x.tokens() == 0 || w.rows() == 0) return;
+  if (input.tokens() == 0 || w.rows() == 0) return;
+  static thread_local Activations::Reordered reordered;  // of the calling thread, so that other engines do not meet
+  Activations& x = w.column_order().empty() ? input : reordered.take(compute, w.column_order(), input);
   const LinearKernels& kernels = compute.kernels->linear;
   const MatrixRef matrix = matrix_ref(w);
   const int64_t blocks = row_block_count(w);

@@ -48,6 +48,7 @@ struct ProductScratch::Buffers {
   std::vector<Job> jobs;
   std::vector<Input> inputs;  // each once, those that are quantised
   AlignedBuffer entries;
+  Activations alone;
   int64_t entry_count = 0, cost = 0;
 
   void plan(const Compute& compute, ComputeMode mode, std::span<const Product> products);
@@ -66,7 +67,7 @@ void ProductScratch::Buffers::plan(const Compute& compute, ComputeMode mode, std
   const int64_t at_once = compute.kernels->linear.row_blocks_at_once;
   for (const Product& p : products) {
     KL_CHECK(p.tokens >= 0 && p.ldx >= p.w->columns() && p.ldy >= p.w->rows(), "a product of an impossible shape");
-    if (p.tokens == 0 || p.w->rows() == 0) continue;
+    if (p.tokens == 0 || p.w->rows() == 0 || !p.w->column_order().empty()) continue;
     const InputForm form = input_form(mode, p.w->dtype());
     if (form != InputForm::kFloat) inputs.push_back({{p.x, p.tokens, p.ldx}, p.w->columns(), form, jobs.size()});
     const int64_t units = (row_block_count(*p.w) + at_once - 1) / at_once;
@@ -126,6 +127,12 @@ void ProductScratch::Buffers::run(const LinearKernels& kernels, const Job& job, 
 
 void linear_many(const Compute& compute, ComputeMode mode, std::span<const Product> products, ProductScratch& scratch) {
   ProductScratch::Buffers& b = *scratch.buffers_;
+  // Those whose columns stand in an order of their own share no input with others.
+  for (const Product& p : products) {
+    if (p.tokens == 0 || p.w->column_order().empty()) continue;
+    b.alone.set(p.x, p.tokens, p.w->columns(), p.ldx);
+    linear(compute, mode, *p.w, b.alone, p.y, p.ldy);
+  }
   b.plan(compute, mode, products);
   if (b.jobs.empty()) return;
   b.share_inputs();

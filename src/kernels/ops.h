@@ -48,6 +48,8 @@ class PackedMatrix {
   // What every output is multiplied with after all else: the scale of a whole tensor (NVFP4).
   float multiplier() const { return multiplier_; }
   void set_multiplier(float multiplier) { multiplier_ = multiplier; }
+  // Packed column i is column column_order[i] of the matrix (GPTQ's act-order); empty: as they stand.
+  std::span<const int32_t> column_order() const { return column_order_; }
   const std::byte* data() const { return storage_ == nullptr ? nullptr : storage_->data() + offset_; }
 
  private:
@@ -57,6 +59,7 @@ class PackedMatrix {
   int64_t rows_ = 0, columns_ = 0;
   bool widened_ = false;
   float multiplier_ = 1.0f;
+  std::vector<int32_t> column_order_;
   std::shared_ptr<const AlignedBuffer> storage_;
   uint64_t offset_ = 0, bytes_ = 0;
 };
@@ -102,6 +105,7 @@ class Activations {
  private:
   friend void linear(const Compute&, ComputeMode, const PackedMatrix&, Activations&, float*, int64_t);
   struct Buffers;
+  struct Reordered;
   std::unique_ptr<Buffers> buffers_;
   const float* x_ = nullptr;
   int64_t tokens_ = 0, columns_ = 0, ld_ = 0;

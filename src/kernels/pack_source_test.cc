@@ -1,11 +1,13 @@
 // Matrices whose rows are put together on demand are packed as those that lie in a file.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "base/threads.h"
 #include "kernels/ops.h"
+#include "kernels/ops_experts.h"
 
 namespace kinglet {
 namespace {
@@ -49,9 +51,42 @@ TEST_F(PackSource, EqualsTheFilesRows) {
   EXPECT_EQ(std::memcmp(a->data(), b->data(), a->bytes()), 0);
 }
 
+TEST_F(PackSource, ProductsFollowTheOrderOfColumns) {
+  std::vector<int32_t> order(kColumns);
+  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>((i * 5 + 3) % order.size());
+  const auto plain = pack_matrix(compute_, tensor_, nullptr);
+  tensor_.column_order = order;
+  const auto reordered = pack_matrix(compute_, tensor_, nullptr);
+  ASSERT_TRUE(plain.ok() && reordered.ok());
+  EXPECT_FALSE(reordered->widened());
+  // x for the one with an order: what stands at packed column i belongs to column order[i].
+  constexpr int64_t kTokens = 3;
+  std::vector<float> packed_x(kTokens * kColumns), x(kTokens * kColumns);
+  for (int64_t t = 0; t < kTokens; ++t)
+    for (size_t i = 0; i < order.size(); ++i) {
+      const auto at = static_cast<size_t>(t * kColumns);
+      packed_x[at + i] = std::sin(static_cast<float>(at + i));
+      x[at + static_cast<size_t>(order[i])] = packed_x[at + i];
+    }
+  for (const ComputeMode mode : {ComputeMode::kInt8, ComputeMode::kF32}) {
+    std::vector<float> expected(kTokens * kRows), found(kTokens * kRows), among(kTokens * kRows);
+    Activations a, b;
+    a.set(packed_x.data(), kTokens, kColumns, kColumns);
+    b.set(x.data(), kTokens, kColumns, kColumns);
+    linear(compute_, mode, *plain, a, expected.data(), kRows);
+    linear(compute_, mode, *reordered, b, found.data(), kRows);
+    EXPECT_EQ(found, expected);
+    ProductScratch scratch;
+    const Product product = {&*reordered, x.data(), kColumns, kTokens, among.data(), kRows};
+    linear_many(compute_, mode, std::span(&product, 1), scratch);
+    EXPECT_EQ(among, expected);
+  }
+}
+
 TEST_F(PackSource, OrderAndMultiplierAreAppliedByWidening) {
   std::vector<int32_t> order(kColumns);
   for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(kColumns - 1 - static_cast<int64_t>(i));
+  tensor_.dtype = DType::kF64;  // has no packed form; `widen` reads the rows as what they are
   tensor_.column_order = order;
   tensor_.multiplier = 0.5f;
   const auto packed = pack_matrix(compute_, tensor_, widen);

@@ -49,20 +49,6 @@ TurnedSlice turned_slice(const TensorView& slice) {
   return turned;
 }
 
-// Rows [first, first + rows) of a tensor, leading dimensions folded.
-TensorView rows_of(const TensorView& tensor, int64_t first, int64_t rows) {
-  TensorView view = tensor;
-  view.shape = {rows, tensor.columns()};
-  if (tensor.source) {
-    view.first_row += first;
-    return view;
-  }
-  const uint64_t bytes = row_bytes(tensor.dtype, static_cast<uint64_t>(tensor.columns()));
-  view.data = tensor.data.subspan(static_cast<size_t>(static_cast<uint64_t>(first) * bytes),
-                                  static_cast<size_t>(static_cast<uint64_t>(rows) * bytes));
-  return view;
-}
-
 class Packer {
  public:
   Packer(const Compute& compute, const BoundModel& model, const std::function<void(double)>& progress,
@@ -73,14 +59,20 @@ class Packer {
     ModelWeights weights;
     weights.embedding = model_.find(Slot::kEmbedding)->tensor;
     weights.layers.resize(model_.spec.layers.size());
-    for (const BoundTensor& bound : model_.tensors) {
+    for (size_t at = 0; at < model_.tensors.size(); at++) {
+      const BoundTensor& bound = model_.tensors[at];
       if (!can_decode(bound.tensor->dtype)) return not_a_weight(bound);
       SlotWeights& to = bound.layer < 0 ? weights.model : weights.layers[static_cast<size_t>(bound.layer)];
       if (slot_kind(bound.slot) == SlotKind::kVector) {
         to.vector_to_fill(bound.slot) = vector(bound);
       } else if (is_packed_slot(model_, bound.slot)) {
-        KL_RETURN_IF_ERROR(
-            matrices(bound, to.matrices_to_fill(bound.slot == Slot::kEmbedding ? Slot::kOutput : bound.slot)));
+        size_t end = at + 1;  // experts of tensors of their own stand one after the other
+        while (end < model_.tensors.size() && model_.tensors[end].expert > bound.expert &&
+               model_.tensors[end].slot == bound.slot && model_.tensors[end].layer == bound.layer)
+          end++;
+        const Slot slot = bound.slot == Slot::kEmbedding ? Slot::kOutput : bound.slot;
+        KL_RETURN_IF_ERROR(matrices(std::span(model_.tensors).subspan(at, end - at), to.matrices_to_fill(slot)));
+        at = end - 1;
       }
     }
     for (const std::string& type : widened_)
@@ -124,24 +116,29 @@ class Packer {
     return taken;
   }
 
-  Status matrices(const BoundTensor& bound, std::vector<PackedMatrix>& to) {
-    const StoredLayout stored = layout(bound);
-    for (int64_t i = 0; i < matrices_in(bound); i++) {
-      const TensorView slice = rows_of(*bound.tensor, i * stored.stride + stored.offset, stored.rows);
-      to.emplace_back();
-      KL_TRY(to.back(),
-             stored.transposed ? turned(slice, stored.order) : pack_matrix(compute_, slice, decode_row, stored.order));
-      if (to.back().widened()) widened_.insert(std::string(dtype_info(bound.tensor->dtype).name));
-      done_ += to.back().bytes();
-      if (progress_) progress_(static_cast<double>(done_) / static_cast<double>(total_));
+  // All matrices of a slot, the experts of tensors of their own too, into one allocation.
+  Status matrices(std::span<const BoundTensor> bounds, std::vector<PackedMatrix>& to) {
+    const StoredLayout stored = layout(bounds.front());
+    std::vector<TensorView> slices;
+    std::vector<TurnedSlice> turned;  // what the views of turned slices point into
+    turned.reserve(
+        static_cast<size_t>(slot_shape(bounds.front().slot, model_.spec, model_.layer_of(bounds.front())).count));
+    for (const BoundTensor& bound : bounds) {
+      if (!can_decode(bound.tensor->dtype)) return not_a_weight(bound);
+      for (int64_t i = 0; i < matrices_in(bound); i++) {
+        KL_TRY(TensorView slice, slice_rows(*bound.tensor, i * stored.stride + stored.offset, stored.rows));
+        if (stored.transposed) {
+          turned.push_back(turned_slice(slice));
+          slice = TensorView{slice.name, turned.back().dtype, {slice.columns(), slice.rows()}, turned.back().bytes};
+        }
+        slices.push_back(std::move(slice));
+      }
     }
+    KL_TRY(to, pack_matrices(compute_, slices, decode_row, stored.order));
+    for (const PackedMatrix& matrix : to) done_ += matrix.bytes();
+    if (to.front().widened()) widened_.insert(std::string(dtype_info(bounds.front().tensor->dtype).name));
+    if (progress_) progress_(static_cast<double>(done_) / static_cast<double>(total_));
     return {};
-  }
-
-  Result<PackedMatrix> turned(const TensorView& slice, std::span<const int32_t> order) const {
-    const TurnedSlice turned = turned_slice(slice);
-    const TensorView view{slice.name, turned.dtype, {slice.columns(), slice.rows()}, turned.bytes};
-    return pack_matrix(compute_, view, decode_row, order);
   }
 
   const Compute& compute_;

@@ -27,6 +27,11 @@ Status check_tensor(const TensorView& tensor, int64_t rows, std::span<const int3
   if (tensor.source == nullptr && tensor.data.size() != static_cast<uint64_t>(tensor.rows()) * bytes) {
     return invalid("its data has another size than its shape says");
   }
+  if (!tensor.column_order.empty() && std::ssize(tensor.column_order) != columns)
+    return invalid("has an order of " + std::to_string(tensor.column_order.size()) + " columns");
+  for (int32_t c : tensor.column_order) {
+    if (c < 0 || c >= columns) return invalid("has no column " + std::to_string(c));
+  }
   for (int32_t r : row_order) {
     if (r < 0 || r >= tensor.rows()) return invalid("has no row " + std::to_string(r));
   }
@@ -34,9 +39,9 @@ Status check_tensor(const TensorView& tensor, int64_t rows, std::span<const int3
   return {};
 }
 
-// Rows whose columns stand in another order are widened, as are types that have no packed form.
+// Types that have none are widened, their columns and multiplier set right on the way.
 bool has_packed_form(const TensorView& tensor) {
-  return packed::is_packed(tensor.dtype) && tensor.column_order.empty();
+  return packed::is_packed(tensor.dtype);
 }
 
 int64_t row_blocks(int64_t rows) {
@@ -120,6 +125,7 @@ Result<std::vector<PackedMatrix>> pack_matrices(const Compute& compute, std::spa
     }
     m.dtype_ = m.widened_ ? DType::kF32 : tensor.dtype;
     m.multiplier_ = m.widened_ ? 1.0f : tensor.multiplier;
+    if (!m.widened_) m.column_order_.assign(tensor.column_order.begin(), tensor.column_order.end());
     m.offset_ = (bytes + kAlignment - 1) / kAlignment * kAlignment;
     m.bytes_ = packed_matrix_bytes(m.dtype_, m.rows_, m.columns_);
     bytes = m.offset_ + m.bytes_;
