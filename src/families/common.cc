@@ -1,5 +1,6 @@
 #include "families/common.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -130,6 +131,15 @@ RopeSpec rope_from_gguf(const Checkpoint& checkpoint, FieldReader& reader, int64
   return rope;
 }
 
+// One number, or one a layer, 0 where it has no cache (Kimi Linear): the largest.
+int64_t kv_heads_from_gguf(FieldReader& r, int64_t heads) {
+  constexpr std::string_view kKey = "attention.head_count_kv";
+  if (!r.has(kKey)) return heads;
+  int64_t most = 0;
+  for (const int64_t n : r.integers_or_one(kKey)) most = std::max(most, n);
+  return most;  // check_heads refuses what does not divide
+}
+
 }  // namespace
 
 Result<ModelSpec> baseline_from_gguf(const Checkpoint& checkpoint) {
@@ -143,7 +153,7 @@ Result<ModelSpec> baseline_from_gguf(const Checkpoint& checkpoint) {
   Baseline b;
   b.layers = r.integer("block_count", 1, kMaxLayers);
   b.heads = r.integer("attention.head_count", 1, kMaxDimension);
-  b.kv_heads = r.integer_or("attention.head_count_kv", 1, kMaxDimension, b.heads);
+  b.kv_heads = kv_heads_from_gguf(r, b.heads);
   b.head_dim = r.integer_or("attention.key_length", 1, kMaxDimension, spec.width / b.heads);
   b.value_dim = r.integer_or("attention.value_length", 1, kMaxDimension, b.head_dim);
   b.ffn = r.integer("feed_forward_length", 1, kMaxDimension);
@@ -207,7 +217,8 @@ Result<ModelSpec> baseline_from_config(const Checkpoint& checkpoint, const std::
   ModelSpec spec;
   spec.width = r.integer("hidden_size", 1, kMaxDimension);
   spec.vocabulary = r.integer("vocab_size", 1, kMaxDimension);
-  spec.context = r.integer("max_position_embeddings", 1, kMaxContext);
+  const bool renamed = !r.has("max_position_embeddings") && r.has("model_max_length");  // Kimi Linear
+  spec.context = r.integer(renamed ? "model_max_length" : "max_position_embeddings", 1, kMaxContext);
   spec.norm_epsilon = r.number_or("rms_norm_eps", 1e-6);
   Baseline b;
   b.layers = r.integer("num_hidden_layers", 1, kMaxLayers);

@@ -74,13 +74,13 @@ MoeSpec experts_from_config(FieldReader& r, const ExpertKeys& keys) {
 MoeSpec biased_experts_from_config(FieldReader& r, const ExpertKeys& keys) {
   MoeSpec m = experts_from_config(r, keys);
   m.scoring = MoeSpec::Scoring::kSigmoid;
-  m.groups = r.integer_or("n_group", 1, kMaxDimension, 1);
+  m.groups = r.integer_or(keys.groups, 1, kMaxDimension, 1);
   m.groups_used = r.integer_or("topk_group", 1, kMaxDimension, 1);
   m.group_by_top2 = true;
-  m.normalise = r.boolean_or("norm_topk_prob", true);
+  m.normalise = r.boolean_or(keys.normalise, true);
   m.normalise_epsilon = 1e-20;
   m.scale = r.number_or("routed_scaling_factor", 1.0);
-  const int64_t shared = r.integer_or("n_shared_experts", 0, kMaxLayers, 0);
+  const int64_t shared = r.integer_or(keys.shared, 0, kMaxLayers, 0);
   m.shared_hidden = std::min(shared * m.hidden, kMaxDimension);
   check_counts(r, "topk_group", m);
   return m;

@@ -16,12 +16,13 @@ void experts_from_gguf(FieldReader& reader, ModelSpec& spec, MoeSpec defaults);
 // config.json's names of the counts, which differ from family to family.
 struct ExpertKeys {
   std::string_view experts, used, hidden;
+  std::string_view groups = "n_group", normalise = "norm_topk_prob", shared = "n_shared_experts";
 };
 // Reads the counts; checks that no more are used than there are, and that groups divide them.
 MoeSpec experts_from_config(FieldReader& reader, const ExpertKeys& keys);
 
 // Sigmoid scores, a bias for the selection, groups by their two best (DeepSeek-V3, GLM-4.5, Kimi K2):
-// n_group, topk_group, norm_topk_prob, routed_scaling_factor, n_shared_experts.
+// topk_group, routed_scaling_factor and the keys named.
 MoeSpec biased_experts_from_config(FieldReader& reader, const ExpertKeys& keys);
 
 // The layers that have experts: those behind `first_k_dense_replace` or `leading_dense_block_count` dense ones.

@@ -9,6 +9,7 @@ extern const Family kLlama, kMistral, kMixtral, kSmolLM3, kPhi3;
 extern const Family kQwen2, kQwen3, kQwen2Moe, kQwen3Moe, kQwen3Next;
 extern const Family kGemma2, kGemma3;
 extern const Family kDeepSeek, kDeepSeekSparse, kGlmSparse;
+extern const Family kKimiLinear;
 extern const Family kGlm, kGlm4, kGlm4Moe;
 extern const Family kHunyuanDense, kHunyuanMoe;
 extern const Family kMiniMax01, kMiniMaxM2;

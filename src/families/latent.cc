@@ -5,11 +5,12 @@
 namespace kinglet {
 namespace {
 
-void use_latent_attention(FieldReader& r, std::string_view key, ModelSpec& spec, const LatentSpec& latent,
-                          int64_t rotated, int64_t value_dim, double yarn_log_multiplier) {
+void use_latent_attention(FieldReader& r, std::string_view key, ModelSpec& spec, LatentSpec latent, int64_t rotated,
+                          int64_t value_dim, double yarn_log_multiplier) {
   const int64_t head_dim = latent.nope_dim + rotated;
   if (rotated % 2 != 0)
     r.fail(key, "rotary dimensions: found " + std::to_string(rotated) + ", expected an even number");
+  latent.shared_dim = rotated;
   for (LayerSpec& layer : spec.layers) {
     layer.mixer = Mixer::kLatentAttention;
     AttentionSpec& a = layer.attention;

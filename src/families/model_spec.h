@@ -33,11 +33,12 @@ struct RopeSpec {
 };
 
 // Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): keys and values are stored as one latent vector a token,
-// beside one rotated key that all heads share. Heads are [nope | rope.rotated] wide.
+// beside one rotated key that all heads share. Heads are [nope | shared] wide.
 struct LatentSpec {
   int64_t q_rank = 0;          // queries come through a bottleneck of this width; 0: straight from the residual stream
   int64_t kv_rank = 0;         // width of the latent
   int64_t nope_dim = 0;        // of a head, not rotated
+  int64_t shared_dim = 0;      // of a head, against the key that all heads share; rotated, but in Kimi Linear
   bool interleaved = true;     // rotary pairs stand interleaved in the file
   double norm_epsilon = 1e-6;  // of the norms over the bottlenecks
 };
@@ -77,7 +78,7 @@ struct RecurrentSpec {
   double norm_epsilon = 1e-6;    // of the norm over the results
 };
 
-enum class Mixer : uint8_t { kAttention, kLatentAttention, kGatedDelta, kLightning };
+enum class Mixer : uint8_t { kAttention, kLatentAttention, kGatedDelta, kKimiDelta, kLightning };
 
 enum class FfnActivation : uint8_t { kSilu, kGeluTanh, kGeluErf, kSiluClamped, kSwigluOai };
 
@@ -112,7 +113,7 @@ struct LayerSpec {
   bool residual_of_normed = false;
   double mixer_alpha = 1.0, mixer_beta = 1.0, ffn_alpha = 1.0, ffn_beta = 1.0;
 
-  bool recurs() const { return mixer == Mixer::kGatedDelta || mixer == Mixer::kLightning; }
+  bool recurs() const { return mixer != Mixer::kAttention && mixer != Mixer::kLatentAttention; }
 };
 
 struct ModelSpec {

@@ -51,6 +51,16 @@ constexpr SlotInfo kSlots[] = {
     {"recurrent alpha", SlotKind::kMatrix},
     {"decay rate", SlotKind::kVector},
     {"decay bias", SlotKind::kVector},
+    {"delta query", SlotKind::kMatrix},
+    {"delta key", SlotKind::kMatrix},
+    {"delta value", SlotKind::kMatrix},
+    {"query convolution", SlotKind::kVector},
+    {"key convolution", SlotKind::kVector},
+    {"value convolution", SlotKind::kVector},
+    {"decay down-projection", SlotKind::kMatrix},
+    {"decay up-projection", SlotKind::kMatrix},
+    {"gate down-projection", SlotKind::kMatrix},
+    {"gate up-projection", SlotKind::kMatrix},
     {"recurrent norm", SlotKind::kVector},
     {"recurrent output", SlotKind::kMatrix},
     {"ffn norm", SlotKind::kVector},
@@ -102,7 +112,7 @@ SlotShape latent_shape(Slot slot, int64_t width, const AttentionSpec& a) {
     case Slot::kQDownNorm:
       return vector_of(l.q_rank);
     case Slot::kKvDown:
-      return {1, l.kv_rank + a.rope.rotated, width};
+      return {1, l.kv_rank + l.shared_dim, width};
     case Slot::kKvDownNorm:
       return vector_of(l.kv_rank);
     case Slot::kKeyUp:
@@ -158,7 +168,32 @@ SlotShape attention_shape(Slot slot, int64_t width, const LayerSpec& layer) {
   }
 }
 
-SlotShape recurrent_shape(Slot slot, int64_t width, const RecurrentSpec& r) {
+// Of Mixer::kKimiDelta, whose bottlenecks are as wide as a key.
+SlotShape kimi_delta_shape(Slot slot, int64_t width, const RecurrentSpec& r) {
+  const int64_t keys = r.key_heads * r.key_dim, values = r.value_heads * r.value_dim;
+  switch (slot) {
+    case Slot::kDeltaQ:
+    case Slot::kDeltaK:
+      return {1, keys, width};
+    case Slot::kDeltaV:
+      return {1, values, width};
+    case Slot::kConvolutionQ:
+    case Slot::kConvolutionK:
+      return {1, keys, r.conv_kernel};
+    case Slot::kConvolutionV:
+      return {1, values, r.conv_kernel};
+    case Slot::kDecayDown:
+    case Slot::kGateDown:
+      return {1, r.key_dim, width};
+    case Slot::kDecayUp:
+      return {1, keys, r.key_dim};
+    default:
+      return {1, values, r.key_dim};  // kGateUp
+  }
+}
+
+SlotShape recurrent_shape(Slot slot, int64_t width, const LayerSpec& layer) {
+  const RecurrentSpec& r = layer.recurrent;
   const int64_t keys = r.key_heads * r.key_dim, values = r.value_heads * r.value_dim;
   switch (slot) {
     case Slot::kRecurrentQkv:
@@ -171,10 +206,13 @@ SlotShape recurrent_shape(Slot slot, int64_t width, const RecurrentSpec& r) {
     case Slot::kRecurrentAlpha:
       return {1, r.value_heads, width};
     case Slot::kDecayRate:
-    case Slot::kDecayBias:
       return vector_of(r.value_heads);
+    case Slot::kDecayBias:
+      return vector_of(layer.mixer == Mixer::kKimiDelta ? keys : r.value_heads);
+    case Slot::kRecurrentOutput:
+      return {1, width, values};
     default:
-      return {1, width, values};  // kRecurrentOutput
+      return kimi_delta_shape(slot, width, r);
   }
 }
 
@@ -229,8 +267,7 @@ SlotShape layer_shape(Slot slot, int64_t width, const LayerSpec& layer) {
       break;
   }
   if (slot >= Slot::kRouter && slot <= Slot::kSharedRouter) return expert_shape(slot, width, layer.ffn.moe);
-  if (slot >= Slot::kRecurrentQkv && slot <= Slot::kRecurrentOutput)
-    return recurrent_shape(slot, width, layer.recurrent);
+  if (slot >= Slot::kRecurrentQkv && slot <= Slot::kRecurrentOutput) return recurrent_shape(slot, width, layer);
   if (slot >= Slot::kIndexQ && slot <= Slot::kIndexWeights) return index_shape(slot, width, layer.attention);
   return attention_shape(slot, width, layer);
 }
@@ -307,23 +344,29 @@ SlotShape slot_shape(Slot slot, const ModelSpec& spec, const LayerSpec* layer) {
 }
 
 bool slot_applies(Slot slot, const LayerSpec& layer) {
+  const bool kimi = layer.mixer == Mixer::kKimiDelta;
   switch (slot) {
     case Slot::kAttentionNorm:
     case Slot::kPostAttentionNorm:
     case Slot::kFfnNorm:
     case Slot::kPostFfnNorm:
       return true;
+    case Slot::kRecurrentQkv:
+    case Slot::kRecurrentGate:
+      return layer.recurs() && !kimi;
     case Slot::kConvolution:
-      return layer.recurs() && layer.recurrent.conv_kernel > 0;
+      return layer.recurs() && !kimi && layer.recurrent.conv_kernel > 0;
     case Slot::kRecurrentBeta:
-    case Slot::kRecurrentAlpha:
     case Slot::kDecayRate:
     case Slot::kDecayBias:
+      return kimi || layer.mixer == Mixer::kGatedDelta;
+    case Slot::kRecurrentAlpha:
       return layer.mixer == Mixer::kGatedDelta;
     default:
       break;
   }
   if (slot >= Slot::kGate && slot <= Slot::kSharedRouter) return ffn_applies(slot, layer.ffn);
+  if (slot >= Slot::kDeltaQ && slot <= Slot::kGateUp) return kimi;
   if (slot >= Slot::kRecurrentQkv && slot <= Slot::kRecurrentOutput) return layer.recurs();
   return !layer.recurs() && attention_applies(slot, layer);
 }

@@ -50,7 +50,17 @@ enum class Slot : uint8_t {
   kRecurrentBeta,
   kRecurrentAlpha,
   kDecayRate,  // -exp(A), a value head
-  kDecayBias,
+  kDecayBias,  // a value head, or one of its key channels (Kimi Linear)
+  kDeltaQ,     // Kimi Linear has a projection and a convolution for each of q, k and v
+  kDeltaK,
+  kDeltaV,
+  kConvolutionQ,
+  kConvolutionK,
+  kConvolutionV,
+  kDecayDown,  // decay and gate come through bottlenecks
+  kDecayUp,
+  kGateDown,
+  kGateUp,
   kRecurrentNorm,
   kRecurrentOutput,
   // feed-forward

@@ -69,10 +69,10 @@ StoredLayout latent_rows(Transform transform, const SlotShape& s, const Attentio
       return stretch(s, pair, l.nope_dim);
     case Transform::kLatentQ:
       if (!l.interleaved) return stretch(s, s.rows, 0);
-      return reordered(s, s.rows, half_split_rows(a.heads, a.head_dim, l.nope_dim, a.rope.rotated));
+      return reordered(s, s.rows, half_split_rows(a.heads, a.head_dim, l.nope_dim, l.shared_dim));
     default:
       if (!l.interleaved) return stretch(s, s.rows, 0);
-      return reordered(s, s.rows, half_split_rows(1, s.rows, l.kv_rank, a.rope.rotated));
+      return reordered(s, s.rows, half_split_rows(1, s.rows, l.kv_rank, l.shared_dim));
   }
 }
 

@@ -66,6 +66,9 @@ void ForwardPass::mixer_block(size_t layer) {
     case Mixer::kGatedDelta:
       gated_delta_mixer(layer);
       break;
+    case Mixer::kKimiDelta:
+      kimi_delta_mixer(layer);
+      break;
     case Mixer::kLightning:
       lightning_mixer(layer);
       break;

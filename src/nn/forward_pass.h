@@ -25,6 +25,7 @@ class ForwardPass {
   void attention_mixer(size_t layer);
   void latent_attention_mixer(size_t layer);  // latent_attention.cc
   void gated_delta_mixer(size_t layer);       // recurrent.cc
+  void kimi_delta_mixer(size_t layer);
   void lightning_mixer(size_t layer);
   void dense_ffn(size_t layer);
   void expert_ffn(size_t layer);  // experts.cc
@@ -66,8 +67,10 @@ class ForwardPass {
   void choose_positions(size_t layer);  // indexer.cc
   void per_head_products(const std::vector<PackedMatrix>& stack, const float* x, int64_t ldx, int64_t x_step, float* y,
                          int64_t ldy, int64_t y_step);
-  void copy_rotated_parts(const AttentionSpec& a, const float* q, float* latent_q);
+  void copy_shared_parts(const AttentionSpec& a, const float* q, float* latent_q);
   void locate_states(uint64_t offset);
+  void convolve(size_t layer, int64_t part, Slot weights, float* x, int64_t ld);
+  void through_bottleneck(const PackedMatrix& down, const PackedMatrix& up, float* y);
   void recur(size_t layer, const float* qkv, const float* decay, int64_t ld_decay, const float* beta, float* results);
   void expert_products(const std::vector<PackedMatrix>& stack, const std::vector<float>& bias, const float* x,
                        float* y);

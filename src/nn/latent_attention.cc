@@ -13,7 +13,7 @@ void ForwardPass::latent_attention_mixer(size_t layer) {
   const SlotWeights& w = weights(layer);
   const AttentionSpec& a = spec_.layers[layer].attention;
   const LatentSpec& l = a.latent;
-  const int64_t q_width = a.heads * a.head_dim, key = l.kv_rank + a.rope.rotated, out_width = a.heads * a.value_dim;
+  const int64_t q_width = a.heads * a.head_dim, key = l.kv_rank + l.shared_dim, out_width = a.heads * a.value_dim;
   float* q = work_.scratch.take(tokens_, q_width);
   float* kv = work_.scratch.take(tokens_, key);
   float* latent_q = work_.scratch.take(tokens_, a.heads * key);
@@ -25,12 +25,12 @@ void ForwardPass::latent_attention_mixer(size_t layer) {
   if (a.indexer.chooses()) choose_positions(layer);
   rms_norm(compute_, kv, key, w.vector(Slot::kKvDownNorm).data(), static_cast<float>(l.norm_epsilon), tokens_,
            l.kv_rank, kv, key);
-  rotate(layer, kv + l.kv_rank, key, 1, a.rope.rotated);
+  rotate(layer, kv + l.kv_rank, key, 1, l.shared_dim);
   rotate(layer, q + l.nope_dim, q_width, a.heads, a.head_dim);
 
-  // [heads][latent | rotated]: the unrotated part through the head's matrix, the rotated one as it is.
+  // [heads][latent | shared]: one part through the head's matrix, the other as it is.
   per_head_products(w.stack(Slot::kKeyUp), q, q_width, a.head_dim, latent_q, a.heads * key, key);
-  copy_rotated_parts(a, q, latent_q);
+  copy_shared_parts(a, q, latent_q);
 
   locate_pages(model_.kv_offsets[layer]);
   const KvLayout& layout = model_.kv_layouts[layer];
@@ -76,10 +76,10 @@ void ForwardPass::per_head_products(const std::vector<PackedMatrix>& stack, cons
   work_.products.clear();
 }
 
-// The rotated part of every head of q goes behind the head's latent query.
-void ForwardPass::copy_rotated_parts(const AttentionSpec& a, const float* q, float* latent_q) {
-  const int64_t key = a.latent.kv_rank + a.rope.rotated;
-  const size_t bytes = static_cast<size_t>(a.rope.rotated) * sizeof(float);
+// The part of every head of q that meets the shared key goes behind the head's latent query.
+void ForwardPass::copy_shared_parts(const AttentionSpec& a, const float* q, float* latent_q) {
+  const int64_t key = a.latent.kv_rank + a.latent.shared_dim;
+  const size_t bytes = static_cast<size_t>(a.latent.shared_dim) * sizeof(float);
   for (int64_t row = 0; row < tokens_ * a.heads; row++)
     std::memcpy(latent_q + row * key + a.latent.kv_rank, q + row * a.head_dim + a.latent.nope_dim, bytes);
 }

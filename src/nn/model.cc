@@ -22,7 +22,7 @@ KvLayout layout_of(const LayerSpec& layer, const ModelOptions& options) {
   if (layer.recurs()) return layout;  // no heads, no bytes
   const bool latent = layer.mixer == Mixer::kLatentAttention;
   layout.kv_heads = latent ? 1 : a.kv_heads;
-  layout.head_dim = latent ? a.latent.kv_rank + a.rope.rotated : a.head_dim;
+  layout.head_dim = latent ? a.latent.kv_rank + a.latent.shared_dim : a.head_dim;
   layout.value_dim = latent ? a.latent.kv_rank : a.value_dim;
   layout.values_in_keys = latent;
   return layout;

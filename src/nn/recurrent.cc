@@ -1,5 +1,6 @@
 // Layers that remember in a matrix a head instead of a cache: gated delta rule (Yang et al. 2024, Gated Delta Networks;
-// Qwen3-Next) and lightning attention (MiniMax-01, arXiv 2501.08313). Their state comes with the slice.
+// Qwen3-Next; with a decay a key channel, Kimi Linear) and lightning attention (MiniMax-01, arXiv 2501.08313). Their
+// state comes with the slice.
 #include "kernels/math.h"
 #include "nn/forward_pass.h"
 
@@ -16,25 +17,36 @@ DeltaRuleParams rule_of(const LayerSpec& layer) {
   p.key_dim = r.key_dim;
   p.value_dim = r.value_dim;
   p.head_map = r.heads_by_modulo ? HeadMap::kModulo : HeadMap::kGrouped;
-  p.delta = layer.mixer == Mixer::kGatedDelta;
+  p.decay_per_key = layer.mixer == Mixer::kKimiDelta;
+  p.delta = layer.mixer != Mixer::kLightning;
   return p;
 }
 
-CausalConvParams convolution_of(const RecurrentSpec& r) {
-  return {2 * r.key_heads * r.key_dim + r.value_heads * r.value_dim, r.conv_kernel, true};
+// One convolution over q, k and v, or one over each, all as wide as the others (Kimi Linear).
+int64_t convolutions(const LayerSpec& layer) {
+  if (layer.recurrent.conv_kernel == 0) return 0;
+  return layer.mixer == Mixer::kKimiDelta ? 3 : 1;
+}
+CausalConvParams convolution_of(const LayerSpec& layer) {
+  const RecurrentSpec& r = layer.recurrent;
+  const int64_t channels = 2 * r.key_heads * r.key_dim + r.value_heads * r.value_dim;
+  return {channels / convolutions(layer), r.conv_kernel, true};
+}
+uint64_t convolution_bytes(const LayerSpec& layer) {
+  return static_cast<uint64_t>(causal_conv_state_floats(convolution_of(layer)) + 15) / 16 * 16 * sizeof(float);
 }
 
-// Bytes of the convolution's part of a layer's state, which stands first.
-uint64_t convolution_bytes(const RecurrentSpec& r) {
-  if (r.conv_kernel == 0) return 0;
-  return static_cast<uint64_t>(causal_conv_state_floats(convolution_of(r)) + 15) / 16 * 16 * sizeof(float);
+// Bytes of the convolutions' part of a layer's state, which stands first.
+uint64_t convolutions_bytes(const LayerSpec& layer) {
+  const int64_t count = convolutions(layer);
+  return count == 0 ? 0 : static_cast<uint64_t>(count) * convolution_bytes(layer);
 }
 
 }  // namespace
 
 uint64_t recurrent_state_bytes(const LayerSpec& layer) {
   if (!layer.recurs()) return 0;
-  return convolution_bytes(layer.recurrent) +
+  return convolutions_bytes(layer) +
          static_cast<uint64_t>(delta_rule_state_floats(rule_of(layer)) + 15) / 16 * 16 * sizeof(float);
 }
 
@@ -61,6 +73,13 @@ void ForwardPass::locate_states(uint64_t offset) {
   }
 }
 
+// x = silu(convolution(x)), with part `part` of the layer's convolution state.
+void ForwardPass::convolve(size_t layer, int64_t part, Slot taps, float* x, int64_t ld) {
+  const LayerSpec& l = spec_.layers[layer];
+  locate_states(model_.state_offsets[layer] + static_cast<uint64_t>(part) * convolution_bytes(l));
+  causal_conv(compute_, convolution_of(l), work_.states, weights(layer).vector(taps).data(), nullptr, x, ld, x, ld);
+}
+
 // q, k and v of the layer, the recurrence over them: results [tokens][values]. `decay` and `beta` as DeltaRuleData
 // says.
 void ForwardPass::recur(size_t layer, const float* qkv, const float* decay, int64_t ld_decay, const float* beta,
@@ -68,7 +87,7 @@ void ForwardPass::recur(size_t layer, const float* qkv, const float* decay, int6
   const LayerSpec& l = spec_.layers[layer];
   const RecurrentSpec& r = l.recurrent;
   const int64_t keys = r.key_heads * r.key_dim, values = r.value_heads * r.value_dim, all = 2 * keys + values;
-  locate_states(model_.state_offsets[layer] + convolution_bytes(r));
+  locate_states(model_.state_offsets[layer] + convolutions_bytes(l));
   DeltaRuleData d;
   d.q = qkv;
   d.k = qkv + keys;
@@ -97,9 +116,7 @@ void ForwardPass::gated_delta_mixer(size_t layer) {
   product(w.matrix(Slot::kRecurrentGate), gate);
   product(w.matrix(Slot::kRecurrentBeta), beta);
   product(w.matrix(Slot::kRecurrentAlpha), decay);
-  locate_states(model_.state_offsets[layer]);
-  causal_conv(compute_, convolution_of(r), work_.states, w.vector(Slot::kConvolution).data(), nullptr, qkv, all, qkv,
-              all);
+  convolve(layer, 0, Slot::kConvolution, qkv, all);
   const float q_factor = 1.0f / sqrt_f32(static_cast<float>(r.key_dim));
   l2_norm_heads(compute_, qkv, all, kL2Epsilon, q_factor, tokens_, r.key_heads, r.key_dim, qkv, all);
   l2_norm_heads(compute_, qkv + keys, all, kL2Epsilon, 1.0f, tokens_, r.key_heads, r.key_dim, qkv + keys, all);
@@ -112,6 +129,48 @@ void ForwardPass::gated_delta_mixer(size_t layer) {
                        static_cast<float>(r.norm_epsilon), gate, values, tokens_, r.value_heads, r.value_dim, results,
                        values);
   set_input(results, values);
+  product(w.matrix(Slot::kRecurrentOutput), branch());
+}
+
+// y = up · down · normed
+void ForwardPass::through_bottleneck(const PackedMatrix& down, const PackedMatrix& up, float* y) {
+  float* narrow = work_.scratch.take(tokens_, down.rows());
+  set_input(normed(), spec_.width);
+  product(down, narrow);
+  set_input(narrow, down.rows());
+  product(up, y);
+}
+
+void ForwardPass::kimi_delta_mixer(size_t layer) {
+  const SlotWeights& w = weights(layer);
+  const RecurrentSpec& r = spec_.layers[layer].recurrent;
+  const int64_t heads = r.value_heads, dim = r.value_dim, width = heads * dim, all = 3 * width;
+  float* qkv = work_.scratch.take(tokens_, all);
+  float* beta = work_.scratch.take(tokens_, heads);
+  float* decay = work_.scratch.take(tokens_, width);
+  float* gate = work_.scratch.take(tokens_, width);
+  float* results = work_.scratch.take(tokens_, width);
+
+  constexpr Slot kProjections[] = {Slot::kDeltaQ, Slot::kDeltaK, Slot::kDeltaV};
+  constexpr Slot kConvolutions[] = {Slot::kConvolutionQ, Slot::kConvolutionK, Slot::kConvolutionV};
+  for (int i = 0; i < 3; i++) {
+    linear(compute_, model_.options.compute, w.matrix(kProjections[i]), work_.input, qkv + i * width, all);
+    convolve(layer, i, kConvolutions[i], qkv + i * width, all);
+  }
+  product(w.matrix(Slot::kRecurrentBeta), beta);
+  through_bottleneck(w.matrix(Slot::kDecayDown), w.matrix(Slot::kDecayUp), decay);
+  through_bottleneck(w.matrix(Slot::kGateDown), w.matrix(Slot::kGateUp), gate);
+  const float q_factor = 1.0f / sqrt_f32(static_cast<float>(dim));
+  l2_norm_heads(compute_, qkv, all, kL2Epsilon, q_factor, tokens_, heads, dim, qkv, all);
+  l2_norm_heads(compute_, qkv + width, all, kL2Epsilon, 1.0f, tokens_, heads, dim, qkv + width, all);
+  sigmoid(compute_, beta, heads, tokens_, heads);
+  decay_gate(compute_, w.vector(Slot::kDecayRate).data(), w.vector(Slot::kDecayBias).data(), heads, dim, decay, width,
+             tokens_, decay, width);
+  recur(layer, qkv, decay, width, beta, results);
+
+  gated_rms_norm_heads(compute_, OutputGate::kSigmoid, results, width, w.vector(Slot::kRecurrentNorm).data(),
+                       static_cast<float>(r.norm_epsilon), gate, width, tokens_, heads, dim, results, width);
+  set_input(results, width);
   product(w.matrix(Slot::kRecurrentOutput), branch());
 }
 

@@ -14,7 +14,7 @@ int64_t attention_columns(const AttentionSpec& a) {
 
 int64_t latent_columns(const AttentionSpec& a) {
   const LatentSpec& l = a.latent;
-  const int64_t key = l.kv_rank + a.rope.rotated;
+  const int64_t key = l.kv_rank + l.shared_dim;
   return l.q_rank + a.heads * a.head_dim + key + a.heads * (key + l.kv_rank + a.value_dim);
 }
 
@@ -22,9 +22,11 @@ int64_t index_columns(const IndexerSpec& x) {
   return x.heads * x.key_dim + x.key_dim + x.heads;
 }
 
-int64_t recurrent_columns(const RecurrentSpec& r) {
+int64_t recurrent_columns(const LayerSpec& layer) {
+  const RecurrentSpec& r = layer.recurrent;
   const int64_t keys = r.key_heads * r.key_dim, values = r.value_heads * r.value_dim;
-  return 2 * keys + values + 2 * values + 3 * r.value_heads;
+  const int64_t decay = layer.mixer == Mixer::kKimiDelta ? keys + 2 * r.key_dim : r.value_heads;
+  return 2 * keys + values + 2 * values + r.value_heads + decay;
 }
 
 int64_t ffn_columns(const FfnSpec& f, int64_t width) {
@@ -38,7 +40,7 @@ int64_t ffn_columns(const FfnSpec& f, int64_t width) {
 int64_t scratch_floats(const ModelSpec& spec, int64_t tokens) {
   int64_t columns = 0;
   for (const LayerSpec& layer : spec.layers) {
-    const int64_t mixer = layer.recurs() ? recurrent_columns(layer.recurrent)
+    const int64_t mixer = layer.recurs() ? recurrent_columns(layer)
                           : layer.mixer == Mixer::kLatentAttention
                               ? latent_columns(layer.attention) + index_columns(layer.attention.indexer)
                               : attention_columns(layer.attention);

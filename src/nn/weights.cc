@@ -99,8 +99,12 @@ class Packer {
     decode_tensor(*bound.tensor, values);
     if (bound.transform == Transform::kAddOne)
       for (float& value : values) value += 1.0f;
-    if (bound.transform == Transform::kNegativeExp)
-      for (float& value : values) value = -exp_f32(value);
+    if (bound.transform == Transform::kNegativeExp) {
+      // Kimi Linear's rates are rounded as its GGUF files have them, from double; Qwen3-Next's stay those of exp_f32.
+      const bool from_double = model_.layer_of(bound)->mixer == Mixer::kKimiDelta;
+      for (float& value : values)
+        value = from_double ? static_cast<float>(-exp_f64(static_cast<double>(value))) : -exp_f32(value);
+    }
     const StoredLayout stored = layout(bound);
     if (stored.order.empty() && stored.rows == stored.stride) return values;
     std::vector<float> taken;
