@@ -10,6 +10,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/lost_pages.h"
 #include "base/system.h"
 
 namespace kinglet {
@@ -56,11 +57,14 @@ Result<std::shared_ptr<MappedFile>> MappedFile::open(const std::string& path) {
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.number(), 0);
   if (address == MAP_FAILED) return system_error(path, "cannot be mapped into memory", errno);
   mapped->bytes_ = std::span(static_cast<const std::byte*>(address), size);
+  watch_map(mapped->bytes_);
   return mapped;
 }
 
 MappedFile::~MappedFile() {
-  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  if (bytes_.empty()) return;
+  forget_map(bytes_);
+  ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
 void MappedFile::release(std::span<const std::byte> range) const {

@@ -10,6 +10,7 @@
 #include "base/quote.h"
 #include "convert/quantise.h"
 #include "formats/decode.h"
+#include "formats/intact.h"
 #include "kernels/math.h"
 
 namespace kinglet::convert {
@@ -180,6 +181,7 @@ Result<StreamReport> write_gguf(const std::string& path, const GgufKeys& keys, c
     KL_TRY(TensorReport tensor, stream.send(job));
     report.tensors.push_back(std::move(tensor));
   }
+  KL_RETURN_IF_ERROR(check_intact(checkpoint));
   KL_RETURN_IF_ERROR(writer.finish());
   report.file_bytes = writer.file_bytes();
   return report;

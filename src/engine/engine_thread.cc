@@ -98,6 +98,7 @@ void EngineThread::step() {
   prepare(&plan);
   if (plan.empty()) return;
   const std::span<const float> logits = forward(plan);
+  if (const Status intact = model_->intact(); !intact.ok()) return fail_all(intact.error());
   scheduler_.advance(plan);
   ++stats_.steps;
   stats_.pages_used = pages_.used();
@@ -168,6 +169,12 @@ void EngineThread::choose(const StepPlan& plan, std::span<const float> logits) {
       scheduler_.append_token(planned.id);
       entry->second.ticket->push(std::move(event));
     }
+  }
+}
+
+void EngineThread::fail_all(const Error& error) {
+  while (!running_.empty()) {
+    finish(running_.begin(), running_.begin()->second.sequence->end(FinishReason::kError, error));
   }
 }
 

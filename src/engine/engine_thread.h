@@ -42,6 +42,7 @@ class EngineThread {
   void choose(const StepPlan& plan, std::span<const float> logits);
   void finish(Entry entry, Event event);
   void cancel_all();
+  void fail_all(const Error& error);
   void publish();
 
   std::unique_ptr<StepModel> model_;

@@ -71,6 +71,7 @@ Status score_tokens(StepModel& model, std::span<const int32_t> tokens, const Sco
     slice.state = state;
     slice.logits = silent ? LogitRows::kNone : LogitRows::kAll;
     const std::span<const float> logits = model.forward({&slice, 1});
+    KL_RETURN_IF_ERROR(model.intact());
     for (int64_t i = 0; !silent && i < length; ++i) {
       KL_RETURN_IF_ERROR(row(begin + i, logits.subspan(static_cast<size_t>(i) * vocabulary, vocabulary)));
     }

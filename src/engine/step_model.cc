@@ -17,6 +17,7 @@ class NnStepModel final : public StepModel {
   int64_t max_step_tokens() const override { return Model::kMaxStepTokens; }
   std::span<const float> forward(std::span<const StepSlice> slices) override { return model_->forward(slices); }
   Compute compute() const override { return model_->compute(); }
+  Status intact() const override { return model_->intact(); }
   const Model* model() const override { return model_.get(); }
 
  private:

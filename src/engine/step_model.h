@@ -21,6 +21,8 @@ class StepModel {
   // As Model::forward.
   virtual std::span<const float> forward(std::span<const StepSlice> slices) = 0;
   virtual Compute compute() const = 0;
+  // As Model::intact: asked after a step.
+  virtual Status intact() const { return {}; }
   // The model behind it; nullptr for a fake one.
   virtual const Model* model() const { return nullptr; }
 };

@@ -8,6 +8,7 @@
 #include "formats/checkpoint_parts.h"
 #include "formats/gguf.h"
 #include "formats/hf_folder.h"
+#include "formats/intact.h"
 
 namespace kinglet {
 
@@ -67,13 +68,15 @@ Result<std::shared_ptr<const Checkpoint>> open_checkpoint(const std::string& pat
     return Error{ErrorCode::kNotFound, path + ": no such file or folder"};
   }
   if (error) return Error{ErrorCode::kIo, path + ": cannot be opened: " + error.message()};
-  if (std::filesystem::is_directory(status)) return open_hf_folder(path, options);
-  if (path.ends_with(".safetensors")) {
+  const bool folder = std::filesystem::is_directory(status);
+  if (!folder && path.ends_with(".safetensors")) {
     return Error{ErrorCode::kInvalid, path +
                                           ": expected a GGUF file or a folder; for safetensors, name the folder that "
                                           "holds config.json"};
   }
-  return open_gguf(path, options);
+  KL_TRY(std::shared_ptr<const Checkpoint> opened, folder ? open_hf_folder(path, options) : open_gguf(path, options));
+  KL_RETURN_IF_ERROR(check_intact(*opened));
+  return opened;
 }
 
 }  // namespace kinglet

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "formats/intact.h"
 #include "nn/rope.h"
 #include "nn/state.h"
 
@@ -166,6 +167,7 @@ Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const Checkpoint> che
   s->pool = std::make_unique<ThreadPool>(options.threads);
   s->compute = {&kernel_table(s->isa), s->pool.get()};
   KL_TRY(s->weights, pack_weights(s->compute, s->bound, options.progress, s->notes));
+  KL_RETURN_IF_ERROR(check_intact(*s->checkpoint));
   KL_RETURN_IF_ERROR(prepare(*s));
   if (!s->bound.ignored.empty())
     s->notes.push_back(std::to_string(s->bound.ignored.size()) + " tensors of the file are not used, " +
@@ -196,6 +198,9 @@ std::vector<std::string> Model::notes() const {
 }
 uint64_t Model::weight_bytes_per_token() const {
   return weight_bytes_a_token(state_->bound, state_->weights);
+}
+Status Model::intact() const {
+  return check_intact(*state_->checkpoint);
 }
 Compute Model::compute() const {
   return state_->compute;

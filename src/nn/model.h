@@ -79,6 +79,8 @@ class Model {
 
   // The compute context, for sampling's row operations on the same thread.
   Compute compute() const;
+  // kIo when a file that rows are read from was shortened: what was computed since is worth nothing.
+  Status intact() const;
 
   struct State;  // nn/state.h; private to this folder
 
