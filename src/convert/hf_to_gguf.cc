@@ -137,7 +137,7 @@ bool is_identity(std::span<const int32_t> order) {
 // What a transform does to values, apart from where they lie.
 ValueStep value_step(Transform transform) {
   if (transform == Transform::kAddOne) return ValueStep::kAddOne;
-  if (transform == Transform::kNegativeExp) return ValueStep::kNegativeExp;
+  if (transform == Transform::kNegativeExp || transform == Transform::kTiledNegativeExp) return ValueStep::kNegativeExp;
   return ValueStep::kNone;
 }
 
@@ -208,7 +208,7 @@ class Converter {
     const StoredLayout to = stored_layout(wanted, bound.slot, bound_.spec, layer);
     const int64_t count = bound.expert >= 0 ? 1 : slot_shape(bound.slot, bound_.spec, layer).count;
     const bool alone = to.offset == 0 && to.stride == to.rows && value_step(wanted) == ValueStep::kNone;
-    if (from.transposed || to.transposed || !alone)
+    if (from.transposed || to.transposed || !from.column_order.empty() || !to.column_order.empty() || !alone)
       return Error{ErrorCode::kUnsupported, checkpoint_.path + ": tensor " + quote(bound.tensor->name) +
                                                 ": what GGUF files hold in its place can't be made of it yet"};
     job.values = value_step(bound.transform);

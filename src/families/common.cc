@@ -38,6 +38,11 @@ void check_heads(FieldReader& reader, std::string_view key, const Baseline& b) {
                          ", expected an even number up to the head's " + std::to_string(b.head_dim));
 }
 
+// Models that have experts in every layer may not say how wide a dense one would be.
+int64_t dense_hidden(FieldReader& r, std::string_view key, std::string_view expert_key) {
+  return r.integer(r.has(key) || !r.has(expert_key) ? key : expert_key, 1, kMaxDimension);
+}
+
 // Divisors of the inverse frequencies as the converter leaves them (llama 3 scaling folded in; LongRoPE's two lists).
 std::vector<double> rope_factors(const Checkpoint& checkpoint, FieldReader& reader, const std::string& name,
                                  int64_t rotated) {
@@ -156,7 +161,7 @@ Result<ModelSpec> baseline_from_gguf(const Checkpoint& checkpoint) {
   b.kv_heads = kv_heads_from_gguf(r, b.heads);
   b.head_dim = r.integer_or("attention.key_length", 1, kMaxDimension, spec.width / b.heads);
   b.value_dim = r.integer_or("attention.value_length", 1, kMaxDimension, b.head_dim);
-  b.ffn = r.integer("feed_forward_length", 1, kMaxDimension);
+  b.ffn = dense_hidden(r, "feed_forward_length", "expert_feed_forward_length");
   b.scale = 1.0 / std::sqrt(static_cast<double>(b.head_dim));
   b.rope = rope_from_gguf(checkpoint, r, b.head_dim);
   check_heads(r, "attention.head_count_kv", b);
@@ -226,7 +231,7 @@ Result<ModelSpec> baseline_from_config(const Checkpoint& checkpoint, const std::
   b.kv_heads = r.integer_or("num_key_value_heads", 1, kMaxDimension, b.heads);
   b.head_dim = r.integer_or("head_dim", 1, kMaxDimension, spec.width / b.heads);
   b.value_dim = b.head_dim;
-  b.ffn = r.integer("intermediate_size", 1, kMaxDimension);
+  b.ffn = dense_hidden(r, "intermediate_size", "moe_intermediate_size");
   b.scale = 1.0 / std::sqrt(static_cast<double>(b.head_dim));
   b.rope = rope_from_config(r, "", rotated_dimensions(r, b.head_dim), spec.context, 10000.0);
   const std::string activation = r.string_or("hidden_act", r.string_or("hidden_activation", "silu"));

@@ -140,6 +140,11 @@ enum class Transform : uint8_t {
   kGroupedGate,
   kGroupedBeta,  // Qwen3-Next: rows [beta… | alpha…] of each key head
   kGroupedAlpha,
+  // Qwen3.5: the value heads of a key head stand together (grouped), and are wanted i, i + key heads, … (tiled).
+  kTiled,             // rows of value heads
+  kTiledNegativeExp,  // and kNegativeExp
+  kTiledQkv,          // rows [q | k | v]
+  kTiledColumns,
 };
 
 // One line of a family's name table. "{}" in a name stands for the layer's number, "{e}" for an expert's. Several lines
@@ -155,11 +160,11 @@ struct TensorRule {
 
 // Where the matrices of a slot lie in the tensor that holds them: matrix i in rows [i * stride + offset, … + rows) of
 // `columns` values (leading dimensions folded into rows), transposed or not; `order`, if not empty, gives the rows of
-// the (turned) slice to take. A tensor of one expert alone holds matrix 0.
+// the (turned) slice to take, and `column_order` the columns. A tensor of one expert alone holds matrix 0.
 struct StoredLayout {
   int64_t stride = 0, offset = 0, rows = 0, columns = 0;
   bool transposed = false;
-  std::vector<int32_t> order;
+  std::vector<int32_t> order, column_order;
 };
 StoredLayout stored_layout(Transform transform, Slot slot, const ModelSpec& spec, const LayerSpec* layer);
 

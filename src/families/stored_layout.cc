@@ -37,13 +37,13 @@ Rows grouped(int64_t groups, int64_t stride, int64_t first, int64_t count) {
 
 // `rows` of the slot are a stretch of the tensor's, from `offset` of `stride` on.
 StoredLayout stretch(const SlotShape& s, int64_t stride, int64_t offset) {
-  return {stride, offset, s.rows, s.columns, false, {}};
+  return {stride, offset, s.rows, s.columns, false, {}, {}};
 }
 StoredLayout reordered(const SlotShape& s, int64_t stride, Rows order) {
-  return {stride, 0, stride, s.columns, false, std::move(order)};
+  return {stride, 0, stride, s.columns, false, std::move(order), {}};
 }
 StoredLayout turned(const SlotShape& s, int64_t columns, Rows order) {
-  return {s.columns, 0, s.columns, columns, true, std::move(order)};
+  return {s.columns, 0, s.columns, columns, true, std::move(order), {}};
 }
 
 StoredLayout packed_attention(Transform transform, const SlotShape& s, const AttentionSpec& a) {
@@ -64,7 +64,7 @@ StoredLayout latent_rows(Transform transform, const SlotShape& s, const Attentio
   const int64_t pair = l.nope_dim + a.value_dim;  // rows of a head in the joint key/value up-projection
   switch (transform) {
     case Transform::kLatentKeyUp:
-      return {pair, 0, l.nope_dim, l.kv_rank, true, {}};
+      return {pair, 0, l.nope_dim, l.kv_rank, true, {}, {}};
     case Transform::kLatentValueUp:
       return stretch(s, pair, l.nope_dim);
     case Transform::kLatentQ:
@@ -106,6 +106,29 @@ StoredLayout recurrent_rows(Transform transform, const SlotShape& s, const Recur
     default:
       return reordered(s, 2 * r.value_heads, grouped(r.key_heads, 2 * share, share, share));
   }
+}
+
+// `per_head` rows a value head behind `first` others: tiled head i is grouped head (i % key heads) * share + i / key
+// heads.
+Rows tiled_rows(const RecurrentSpec& r, int64_t first, int64_t per_head) {
+  const int64_t share = r.value_heads / r.key_heads;
+  Rows order(static_cast<size_t>(first));
+  std::iota(order.begin(), order.end(), 0);
+  for (int64_t i = 0; i < r.value_heads; i++)
+    append_groups(order, 1, 0, first + (i % r.key_heads * share + i / r.key_heads) * per_head, per_head);
+  return order;
+}
+
+StoredLayout tiled_heads(Transform transform, const SlotShape& s, const RecurrentSpec& r) {
+  StoredLayout stored = stretch(s, s.rows, 0);
+  if (r.key_heads == 1 || r.key_heads == r.value_heads) return stored;  // the orders are the same
+  if (transform == Transform::kTiledQkv)
+    stored.order = tiled_rows(r, 2 * r.key_heads * r.key_dim, r.value_dim);
+  else if (transform == Transform::kTiledColumns)
+    stored.column_order = tiled_rows(r, 0, r.value_dim);
+  else
+    stored.order = tiled_rows(r, 0, s.rows / r.value_heads);
+  return stored;
 }
 
 }  // namespace
@@ -157,6 +180,11 @@ StoredLayout stored_layout(Transform transform, Slot slot, const ModelSpec& spec
       return latent_rows(transform, s, a);
     case Transform::kIndexRows:
       return index_rows(slot, s, a);
+    case Transform::kTiled:
+    case Transform::kTiledNegativeExp:
+    case Transform::kTiledQkv:
+    case Transform::kTiledColumns:
+      return tiled_heads(transform, s, layer->recurrent);
     default:
       return recurrent_rows(transform, s, layer->recurrent);
   }

@@ -19,34 +19,46 @@ bool is_packed_slot(const BoundModel& model, Slot slot) {
   return slot_kind(slot) != SlotKind::kVector && (slot != Slot::kEmbedding || head_slot(model) == slot);
 }
 
-// Values of a transposed slice, turned: [columns][rows] as floats of a type that holds them exactly.
-struct TurnedSlice {
+// Values of a slice whose columns are moved, as floats of a type that holds them exactly.
+struct MovedSlice {
   DType dtype = DType::kF32;
+  int64_t rows = 0, columns = 0;
   std::vector<std::byte> bytes;
 };
 
-template <class T>
-void turn(const T* from, int64_t rows, int64_t columns, T* to) {
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t c = 0; c < columns; c++) to[c * rows + r] = from[r * columns + c];
+bool moves_columns(const StoredLayout& stored) {
+  return stored.transposed || !stored.column_order.empty();
 }
 
-TurnedSlice turned_slice(const TensorView& slice) {
+template <class T>
+void move_values(const T* from, int64_t rows, int64_t columns, const StoredLayout& stored, T* to) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < columns; c++) {
+      if (stored.transposed)
+        to[c * rows + r] = from[r * columns + c];
+      else
+        to[r * columns + c] = from[r * columns + stored.column_order[static_cast<size_t>(c)]];
+    }
+}
+
+MovedSlice moved_slice(const TensorView& slice, const StoredLayout& stored) {
   const int64_t rows = slice.rows(), columns = slice.columns();
-  TurnedSlice turned;
+  MovedSlice moved;
+  moved.rows = stored.transposed ? columns : rows;
+  moved.columns = stored.transposed ? rows : columns;
   if (slice.dtype == DType::kF16 || slice.dtype == DType::kBF16) {
-    turned.dtype = slice.dtype;
-    turned.bytes.resize(static_cast<size_t>(rows * columns) * 2);
+    moved.dtype = slice.dtype;
+    moved.bytes.resize(static_cast<size_t>(rows * columns) * 2);
     std::vector<uint16_t> values(static_cast<size_t>(rows * columns));
-    std::memcpy(values.data(), slice.data.data(), turned.bytes.size());
-    turn(values.data(), rows, columns, reinterpret_cast<uint16_t*>(turned.bytes.data()));
-    return turned;
+    std::memcpy(values.data(), slice.data.data(), moved.bytes.size());
+    move_values(values.data(), rows, columns, stored, reinterpret_cast<uint16_t*>(moved.bytes.data()));
+    return moved;
   }
   std::vector<float> values(static_cast<size_t>(rows * columns));
   decode_tensor(slice, values);
-  turned.bytes.resize(values.size() * sizeof(float));
-  turn(values.data(), rows, columns, reinterpret_cast<float*>(turned.bytes.data()));
-  return turned;
+  moved.bytes.resize(values.size() * sizeof(float));
+  move_values(values.data(), rows, columns, stored, reinterpret_cast<float*>(moved.bytes.data()));
+  return moved;
 }
 
 class Packer {
@@ -99,9 +111,10 @@ class Packer {
     decode_tensor(*bound.tensor, values);
     if (bound.transform == Transform::kAddOne)
       for (float& value : values) value += 1.0f;
-    if (bound.transform == Transform::kNegativeExp) {
-      // Kimi Linear's rates are rounded as its GGUF files have them, from double; Qwen3-Next's stay those of exp_f32.
-      const bool from_double = model_.layer_of(bound)->mixer == Mixer::kKimiDelta;
+    if (bound.transform == Transform::kNegativeExp || bound.transform == Transform::kTiledNegativeExp) {
+      // Rates are rounded as GGUF files have them, from double; Qwen3-Next's stay those of exp_f32.
+      const bool from_double =
+          bound.transform == Transform::kTiledNegativeExp || model_.layer_of(bound)->mixer == Mixer::kKimiDelta;
       for (float& value : values)
         value = from_double ? static_cast<float>(-exp_f64(static_cast<double>(value))) : -exp_f32(value);
     }
@@ -124,16 +137,16 @@ class Packer {
   Status matrices(std::span<const BoundTensor> bounds, std::vector<PackedMatrix>& to) {
     const StoredLayout stored = layout(bounds.front());
     std::vector<TensorView> slices;
-    std::vector<TurnedSlice> turned;  // what the views of turned slices point into
-    turned.reserve(
+    std::vector<MovedSlice> moved;  // what the views of such slices point into
+    moved.reserve(
         static_cast<size_t>(slot_shape(bounds.front().slot, model_.spec, model_.layer_of(bounds.front())).count));
     for (const BoundTensor& bound : bounds) {
       if (!can_decode(bound.tensor->dtype)) return not_a_weight(bound);
       for (int64_t i = 0; i < matrices_in(bound); i++) {
         KL_TRY(TensorView slice, slice_rows(*bound.tensor, i * stored.stride + stored.offset, stored.rows));
-        if (stored.transposed) {
-          turned.push_back(turned_slice(slice));
-          slice = TensorView{slice.name, turned.back().dtype, {slice.columns(), slice.rows()}, turned.back().bytes};
+        if (moves_columns(stored)) {
+          const MovedSlice& m = moved.emplace_back(moved_slice(slice, stored));
+          slice = TensorView{slice.name, m.dtype, {m.rows, m.columns}, m.bytes};
         }
         slices.push_back(std::move(slice));
       }
@@ -172,12 +185,12 @@ uint64_t packed_weight_bytes(const BoundModel& model) {
     if (!is_packed_slot(model, bound.slot)) continue;
     const LayerSpec* layer = model.layer_of(bound);
     const SlotShape shape = slot_shape(bound.slot, model.spec, layer);
-    const bool turned = stored_layout(bound.transform, bound.slot, model.spec, layer).transposed;
+    const bool moved = moves_columns(stored_layout(bound.transform, bound.slot, model.spec, layer));
     TensorView matrix = *bound.tensor;
     matrix.shape = {shape.rows, shape.columns};
     const DType type = matrix.dtype == DType::kF16 || matrix.dtype == DType::kBF16 ? matrix.dtype : DType::kF32;
     sum += static_cast<uint64_t>(bound.expert >= 0 ? 1 : shape.count) *
-           (turned ? packed_matrix_bytes(type, shape.rows, shape.columns) : packed_matrix_bytes(matrix));
+           (moved ? packed_matrix_bytes(type, shape.rows, shape.columns) : packed_matrix_bytes(matrix));
   }
   return sum;
 }
