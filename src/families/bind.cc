@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "families/family.h"
+#include "families/spec_check.h"
 
 namespace kinglet {
 namespace {
@@ -92,8 +93,8 @@ class Binder {
                              : tensor.rows() == rows && tensor.columns() == stored.columns;
     if (!fits)
       return Error{ErrorCode::kInvalid,
-                   checkpoint_.path + ": tensor " + tensor.name + ": found shape " + shape_text(tensor.shape) +
-                       ", expected " +
+                   checkpoint_.path + ": tensor " + tensor.name + " (" + std::string(slot_name(rule.slot)) +
+                       "): found shape " + shape_text(tensor.shape) + ", expected " +
                        (vector ? shape_text({rows * stored.columns}) : shape_text({rows, stored.columns})) +
                        " (leading dimensions folded) by the configuration"};
     used_.insert(&tensor);
@@ -164,6 +165,7 @@ Result<BoundModel> bind_model(const Checkpoint& checkpoint) {
   KL_TRY(model.spec, read(checkpoint));
   model.spec.family = model.family->name;
   if (model.spec.architecture.empty()) model.spec.architecture = model.family->name;
+  KL_RETURN_IF_ERROR(check_spec(model.spec, checkpoint.metadata.source()));
   KL_RETURN_IF_ERROR(Binder(checkpoint, model).run());
   return model;
 }

@@ -33,9 +33,10 @@ void check_heads(FieldReader& reader, std::string_view key, const Baseline& b) {
   if (b.kv_heads < 1 || b.heads % b.kv_heads != 0)
     reader.fail(key, std::to_string(b.heads) + " query heads cannot share " + std::to_string(b.kv_heads) +
                          " key/value heads; expected a divisor of " + std::to_string(b.heads));
-  if (b.rope.rotated > b.head_dim || b.rope.rotated % 2 != 0)
+  const int64_t most = std::min(b.head_dim, kMaxRotated);
+  if (b.rope.rotated > most || b.rope.rotated % 2 != 0)
     reader.fail(key, "rotary dimensions: found " + std::to_string(b.rope.rotated) +
-                         ", expected an even number up to the head's " + std::to_string(b.head_dim));
+                         ", expected an even number up to the head's " + std::to_string(most));
 }
 
 // Models that have experts in every layer may not say how wide a dense one would be.
@@ -119,7 +120,7 @@ RopeSpec rope_from_gguf(const Checkpoint& checkpoint, FieldReader& reader, int64
     rope.beta_slow = reader.number_or("rope.scaling.yarn_beta_slow", 1.0);
     check_factor(reader, "rope.scaling.factor", rope.factor);
   } else if (type != "none") {
-    reader.unsupported("rope.scaling.type", "found \"" + type + "\", supported are none, linear, yarn");
+    reader.unknown("rope.scaling.type", type, {"none", "linear", "yarn"});
   }
   rope.factors = rope_factors(checkpoint, reader, "rope_freqs.weight", rope.rotated);
   if (rope.factors.empty()) {
@@ -200,8 +201,7 @@ RopeSpec rope_from_config(FieldReader& r, std::string_view kind, int64_t rotated
     rope.base_factor = r.number(at + "alpha");
     check_factor(r, at + "alpha", rope.base_factor);
   } else if (type != "default") {
-    r.unsupported(at + "rope_type",
-                  "found \"" + type + "\", supported are default, linear, llama3, yarn, longrope, dynamic with alpha");
+    r.unknown(at + "rope_type", type, {"default", "linear", "llama3", "yarn", "longrope", "dynamic with alpha"});
   }
   return rope;
 }
@@ -240,7 +240,7 @@ Result<ModelSpec> baseline_from_config(const Checkpoint& checkpoint, const std::
   else if (activation == "gelu")
     b.activation = FfnActivation::kGeluErf;
   else if (activation != "silu")
-    r.unsupported("hidden_act", "found \"" + activation + "\", supported are silu, gelu, gelu_pytorch_tanh");
+    r.unknown("hidden_act", activation, {"silu", "gelu", "gelu_pytorch_tanh"});
   check_heads(r, "num_key_value_heads", b);
   KL_RETURN_IF_ERROR(r.status());
   fill_layers(spec, b);

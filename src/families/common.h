@@ -17,6 +17,8 @@ namespace kinglet {
 inline constexpr int64_t kMaxDimension = int64_t{1} << 24;
 inline constexpr int64_t kMaxLayers = 4096;
 inline constexpr int64_t kMaxContext = int64_t{1} << 28;
+inline constexpr int64_t kMaxRotated = 4096;  // dimensions of a head; lists of rope factors stand in every layer
+inline constexpr int64_t kMaxExperts = int64_t{1} << 16;
 
 // The baseline decoder block (pre-norm, grouped-query attention over the whole head, gated FFN), read from GGUF keys
 // "<architecture>.…" or from config.json keys under `prefix`. Rope scaling included. Errors name file and key.

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/near_match.h"
 #include "formats/metadata.h"
 
 namespace kinglet {
@@ -48,6 +50,11 @@ class FieldReader {
   }
   void unsupported(std::string_view key, const std::string& what) {
     if (status_.ok()) status_ = Error{ErrorCode::kUnsupported, metadata_.source() + ": " + full(key) + ": " + what};
+  }
+  // A name that is none of those `supported`: the message lists them, nearest first.
+  void unknown(std::string_view key, const std::string& found, std::initializer_list<std::string_view> supported) {
+    unsupported(key, "found \"" + found + "\", supported are " +
+                         nearest_names(found, {supported.begin(), supported.size()}, supported.size()));
   }
   const Status& status() const { return status_; }
 

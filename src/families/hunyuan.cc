@@ -66,10 +66,13 @@ int64_t same_in_all_layers(FieldReader& r, std::string_view key, int64_t layers,
   const std::vector<int64_t> values = r.integers_or_one(key);
   if (values.size() != 1 && std::ssize(values) != layers)
     r.fail(key, "found " + std::to_string(values.size()) + " entries, expected one, or one a layer");
-  for (int64_t value : values)
-    if (value != values.front() || value < 0 || value > kMaxDimension)
+  for (int64_t value : values) {
+    if (value < 0 || value > kMaxDimension)
+      r.fail(key, "found " + std::to_string(value) + ", expected 0 to " + std::to_string(kMaxDimension));
+    else if (value != values.front())
       r.unsupported(key, "layers of different counts are not supported");
-  return values.empty() ? otherwise : values.front();
+  }
+  return values.empty() || !r.status().ok() ? otherwise : values.front();
 }
 
 Result<ModelSpec> moe_from_config(const Checkpoint& checkpoint) {

@@ -41,6 +41,7 @@ struct LatentSpec {
   int64_t shared_dim = 0;      // of a head, against the key that all heads share; rotated, but in Kimi Linear
   bool interleaved = true;     // rotary pairs stand interleaved in the file
   double norm_epsilon = 1e-6;  // of the norms over the bottlenecks
+  bool operator==(const LatentSpec&) const = default;
 };
 
 // The lightning indexer (DeepSeek-V3.2): small heads beside latent attention score every position; attention reads the
@@ -52,6 +53,7 @@ struct IndexerSpec {
   bool interleaved = false;        // rotary pairs stand interleaved in the file
 
   bool chooses() const { return heads > 0 && !shared; }
+  bool operator==(const IndexerSpec&) const = default;
 };
 
 struct AttentionSpec {
@@ -67,6 +69,7 @@ struct AttentionSpec {
   bool gated = false;   // results are multiplied by the sigmoid of a projection of the same width
   LatentSpec latent;    // of Mixer::kLatentAttention
   IndexerSpec indexer;  // the same
+  bool operator==(const AttentionSpec&) const = default;
 };
 
 // Layers whose memory is a matrix a head instead of a cache: S = decay * S + what the token adds; read out by q.
@@ -76,6 +79,7 @@ struct RecurrentSpec {
   bool heads_by_modulo = false;  // value head i reads key head i % key_heads, instead of neighbours sharing one
   double slope_factor = 0.0;     // kLightning: of the heads' slopes 2^(-8 (h + 1) / heads), in this layer
   double norm_epsilon = 1e-6;    // of the norm over the results
+  bool operator==(const RecurrentSpec&) const = default;
 };
 
 enum class Mixer : uint8_t { kAttention, kLatentAttention, kGatedDelta, kKimiDelta, kLightning };
@@ -95,6 +99,7 @@ struct MoeSpec {
   double scale = 1.0;         // on the weights
   int64_t shared_hidden = 0;  // width of the shared experts together; 0: none
   bool shared_gated = false;  // their result is multiplied by the sigmoid of a projection to one number
+  bool operator==(const MoeSpec&) const = default;
 };
 
 struct FfnSpec {
@@ -102,6 +107,7 @@ struct FfnSpec {
   FfnActivation activation = FfnActivation::kSilu;
   double limit = 0.0;  // kSiluClamped, kSwigluOai: bound of gate and up
   MoeSpec moe;
+  bool operator==(const FfnSpec&) const = default;
 };
 
 struct LayerSpec {
@@ -114,6 +120,7 @@ struct LayerSpec {
   double mixer_alpha = 1.0, mixer_beta = 1.0, ffn_alpha = 1.0, ffn_beta = 1.0;
 
   bool recurs() const { return mixer != Mixer::kAttention && mixer != Mixer::kLatentAttention; }
+  bool operator==(const LayerSpec&) const = default;
 };
 
 struct ModelSpec {

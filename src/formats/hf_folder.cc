@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -124,10 +125,9 @@ Status add_indexed(Checkpoint& checkpoint, const fs::path& folder, const WeightM
   return {};
 }
 
-// Files of a folder without index: model.safetensors, or else all there are but adapters.
-Result<std::vector<fs::path>> unindexed_files(const fs::path& folder) {
+// All weight files of a folder but adapters.
+Result<std::vector<fs::path>> weight_files(const fs::path& folder) {
   std::error_code error;
-  if (fs::exists(folder / "model.safetensors", error)) return std::vector{folder / "model.safetensors"};
   std::vector<fs::path> files;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
@@ -138,14 +138,71 @@ Result<std::vector<fs::path>> unindexed_files(const fs::path& folder) {
   return files;
 }
 
+// NAME-00002-of-00007.safetensors: a part of NAME.
+struct Shard {
+  std::string name;
+  int number = 0, count = 0;
+};
+std::optional<Shard> shard_of(const std::string& file) {
+  constexpr size_t kTail = std::string_view("-00002-of-00007.safetensors").size();
+  if (file.size() <= kTail) return {};
+  const std::string tail = file.substr(file.size() - kTail);
+  const std::string digits = tail.substr(1, 5) + tail.substr(10, 5);
+  const bool numbered = digits.find_first_not_of("0123456789") == std::string::npos;
+  if (!numbered || tail[0] != '-' || tail.substr(6, 4) != "-of-" || tail[15] != '.') return {};
+  return Shard{file.substr(0, file.size() - kTail), std::stoi(tail.substr(1, 5)), std::stoi(tail.substr(10, 5))};
+}
+
+// Shards number themselves from 1 to their count: each must be there.
+Status check_shards(const fs::path& folder, const std::vector<fs::path>& files) {
+  std::map<std::pair<std::string, int>, std::set<int>> found;
+  for (const fs::path& file : files)
+    if (const auto shard = shard_of(file.filename().string())) found[{shard->name, shard->count}].insert(shard->number);
+  for (const auto& [model, numbers] : found) {
+    const auto& [name, count] = model;
+    int missing = 1;
+    while (numbers.contains(missing)) ++missing;
+    if (missing == count + 1 && std::ssize(numbers) == count) continue;
+    return invalid(folder.string() + ": " + name + "-…-of-….safetensors: expected the parts 1 to " +
+                   std::to_string(count) + ", found " + std::to_string(numbers.size()) + " files, " +
+                   (missing <= count ? "part " + std::to_string(missing) + " is missing"
+                                     : "part " + std::to_string(*numbers.rbegin()) + " is none of them"));
+  }
+  return {};
+}
+
+// Parts of the model that the index does not name would be left out in silence.
+Status check_unnamed_shards(const fs::path& folder, const WeightMap& weights) {
+  std::set<std::string> named, models;
+  for (const auto& [tensor, file] : weights) {
+    named.insert(file);
+    if (const auto shard = shard_of(file)) models.insert(shard->name);
+  }
+  KL_TRY(const auto files, weight_files(folder));
+  for (const fs::path& path : files) {
+    const std::string file = path.filename().string();
+    const auto shard = shard_of(file);
+    if (shard && models.contains(shard->name) && !named.contains(file))
+      return invalid(path.string() + ": found a part of the model that " + kIndexName +
+                     " does not name, expected the " + std::to_string(named.size()) + " files that it names");
+  }
+  return {};
+}
+
 Status add_tensors(Checkpoint& checkpoint, const fs::path& folder) {
   const fs::path index_path = folder / kIndexName;
   KL_TRY(const auto index, read_optional(index_path, kMostIndexBytes));
   if (index) {
     KL_TRY(const auto weights, read_index(*index, index_path.string()));
+    KL_RETURN_IF_ERROR(check_unnamed_shards(folder, weights));
     return add_indexed(checkpoint, folder, weights);
   }
-  KL_TRY(const auto files, unindexed_files(folder));
+  std::error_code error;
+  std::vector<fs::path> files = {folder / "model.safetensors"};
+  if (!fs::exists(files.front(), error)) {
+    KL_TRY(files, weight_files(folder));
+    KL_RETURN_IF_ERROR(check_shards(folder, files));
+  }
   for (const fs::path& file : files) {
     std::vector<TensorView> tensors;
     KL_RETURN_IF_ERROR(add_file(checkpoint, file, tensors));

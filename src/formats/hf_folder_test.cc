@@ -84,6 +84,23 @@ TEST_F(HfFolderTest, ShardsWithoutIndex) {
   EXPECT_THAT(refusal(), HasSubstr("tensor \"x\": expected once, found in two files"));
 }
 
+TEST_F(HfFolderTest, MissingAndExtraShards) {
+  folder_.write("model-00001-of-00002.safetensors", one_tensor("x", "1111"));
+  EXPECT_THAT(refusal(), HasSubstr("expected the parts 1 to 2, found 1 files, part 2 is missing"));
+  folder_.write("model-00002-of-00002.safetensors", one_tensor("y", "2222"));
+  EXPECT_EQ(refusal(), "no error");
+  folder_.write("model-00003-of-00002.safetensors", one_tensor("z", "3333"));
+  EXPECT_THAT(refusal(), HasSubstr("part 3 is none of them"));
+  folder_.write("consolidated.safetensors", one_tensor("x", "1111"));
+  folder_.write("model.safetensors.index.json",
+                R"({"weight_map":{"x":"model-00001-of-00002.safetensors","y":"model-00002-of-00002.safetensors"}})");
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("model-00003-of-00002.safetensors"), HasSubstr("does not name")));
+  std::filesystem::remove(folder_.path("model-00003-of-00002.safetensors"));
+  EXPECT_EQ(refusal(), "no error");
+  std::filesystem::remove(folder_.path("model-00002-of-00002.safetensors"));
+  EXPECT_THAT(refusal(), HasSubstr("model-00002-of-00002.safetensors"));
+}
+
 // The hub's cache holds links into a folder of blobs: those are followed.
 TEST_F(HfFolderTest, LinksToBlobs) {
   const TemporaryFolder blobs;

@@ -94,13 +94,15 @@ Status check_options(const ModelOptions& options) {
 
 Status check_memory(const MemoryPlan& plan, const ModelOptions& options, const std::string& path) {
   const uint64_t available = options.memory_limit > 0 ? options.memory_limit : available_memory_bytes();
-  const uint64_t needed = plan.weight_bytes + plan.rope_bytes + plan.working_bytes + plan.page_bytes;
+  const uint64_t needed = plan.weight_bytes + plan.rope_bytes + plan.working_bytes + plan.page_bytes + plan.state_bytes;
   if (needed <= available) return {};
   return Error{ErrorCode::kResource,
                path + ": needs " + mebibytes(needed) + " of memory (weights " + mebibytes(plan.weight_bytes) +
                    ", rotary tables " + mebibytes(plan.rope_bytes) + ", working memory " +
-                   mebibytes(plan.working_bytes) + ", first KV page " + mebibytes(plan.page_bytes) + "), but only " +
-                   mebibytes(available) + " are available. Use a smaller model or quantisation, or a shorter context"};
+                   mebibytes(plan.working_bytes) + ", first KV page " + mebibytes(plan.page_bytes) +
+                   (plan.state_bytes > 0 ? ", recurrent state " + mebibytes(plan.state_bytes) : std::string()) +
+                   "), but only " + mebibytes(available) +
+                   " are available. Use a smaller model or quantisation, or a shorter context"};
 }
 
 Status allocate_rows(AlignedBuffer& buffer, int64_t columns) {

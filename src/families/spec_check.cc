@@ -1,0 +1,164 @@
+#include "families/spec_check.h"
+
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+#include <iterator>
+#include <string_view>
+
+#include "families/common.h"
+
+namespace kinglet {
+namespace {
+
+// a * b for non-negative numbers, or `most + 1` where that is more than `most`.
+int64_t bounded_product(int64_t a, int64_t b, int64_t most) {
+  return b != 0 && a > most / b ? most + 1 : a * b;
+}
+
+class SpecCheck {
+ public:
+  SpecCheck(const ModelSpec& spec, const std::string& source) : spec_(spec), source_(source) {}
+
+  Status run() {
+    within("layers", std::ssize(spec_.layers), 1, kMaxLayers);
+    within("vocabulary", spec_.vocabulary, 1, kMaxDimension);
+    within("width", spec_.width, 1, kMaxDimension);
+    within("context", spec_.context, 1, kMaxContext);
+    within("prediction layers", spec_.prediction_layers, 0, kMaxLayers);
+    finite("norm epsilon", spec_.norm_epsilon);
+    for (layer_ = 0; status_.ok() && layer_ < std::ssize(spec_.layers); layer_++) {
+      const LayerSpec& layer = spec_.layers[static_cast<size_t>(layer_)];
+      if (layer_ == 0 || !(layer == spec_.layers[static_cast<size_t>(layer_) - 1])) check_layer(layer);
+      total_ += status_.ok() ? layer_values_ : 0;
+      within("values of all weights", total_, 1, kMaxModelValues);
+    }
+    return status_;
+  }
+
+ private:
+  void fail(std::string_view what, const std::string& found, const std::string& expected) {
+    if (!status_.ok()) return;
+    const std::string where = layer_ < 0 ? "" : "layer " + std::to_string(layer_) + ": ";
+    status_ = Error{ErrorCode::kInvalid, source_ + ": " + where + std::string(what) + ": the configuration makes it " +
+                                             found + ", expected " + expected};
+  }
+  void within(std::string_view what, int64_t value, int64_t least, int64_t most) {
+    if (value < least || value > most)
+      fail(what, value > most && most >= kMaxRows ? "more" : std::to_string(value),
+           std::to_string(least) + " to " + std::to_string(most));
+  }
+  void finite(std::string_view what, double value) {
+    if (!std::isfinite(value)) fail(what, std::to_string(value), "a finite number");
+  }
+  void rows(std::string_view what, int64_t heads, int64_t dim) {
+    within(what, bounded_product(heads, dim, kMaxRows), 1, kMaxRows);
+  }
+
+  void check_layer(const LayerSpec& layer) {
+    if (layer.recurs())
+      check_recurrent(layer.recurrent);
+    else
+      check_attention(layer);
+    check_ffn(layer.ffn);
+    for (const double factor : {layer.mixer_alpha, layer.mixer_beta, layer.ffn_alpha, layer.ffn_beta})
+      finite("factor of the residual", factor);
+    if (status_.ok()) count_values(layer);
+  }
+
+  void check_attention(const LayerSpec& layer) {
+    const AttentionSpec& a = layer.attention;
+    for (const int64_t n : {a.heads, a.kv_heads, a.head_dim, a.value_dim})
+      within("heads and their sizes", n, 1, kMaxDimension);
+    rows("rows of queries", a.heads, a.head_dim);
+    rows("rows of attention results", a.heads, a.value_dim);
+    within("window", a.window, 0, kMaxContext);
+    finite("scale of scores", a.scale);
+    finite("soft cap of scores", a.soft_cap);
+    if (a.kv_heads > 0 && a.heads % a.kv_heads != 0)
+      fail("key/value heads", std::to_string(a.kv_heads), "a divisor of the " + std::to_string(a.heads) + " heads");
+    check_rope(a);
+    if (a.indexer.heads != 0) check_indexer(a);
+    if (layer.mixer != Mixer::kLatentAttention) return;
+    const LatentSpec& l = a.latent;
+    within("width of the queries' latent", l.q_rank, 0, kMaxDimension);
+    within("width of the latent", l.kv_rank, 1, kMaxDimension);
+    within("dimensions that are not rotated", l.nope_dim, 1, kMaxDimension);
+    rows("latents of all heads", a.heads, 2 * l.kv_rank + a.rope.rotated);
+  }
+
+  void check_indexer(const AttentionSpec& a) {
+    const IndexerSpec& x = a.indexer;
+    within("index heads", x.heads, 1, kMaxDimension);
+    within("dimensions of an index key", x.key_dim, std::max<int64_t>(a.rope.rotated, 1), kMaxDimension);
+    within("positions that the indexer chooses", x.top_k, 1, kMaxContext);
+    within("width of the queries' latent, which the indexer reads", a.latent.q_rank, 1, kMaxDimension);
+    rows("rows of index queries", x.heads, x.key_dim);
+  }
+
+  void check_rope(const AttentionSpec& a) {
+    const RopeSpec& rope = a.rope;
+    within("rotary dimensions", rope.rotated, 0, std::min(a.head_dim, kMaxRotated));
+    if (rope.rotated % 2 != 0) fail("rotary dimensions", std::to_string(rope.rotated), "an even number");
+    if (rope.rotated > 0 && !(rope.theta > 0.0 && std::isfinite(rope.theta)))
+      fail("rotary base", std::to_string(rope.theta), "a number above zero");
+    for (const double n : {rope.factor, rope.magnitude, rope.beta_fast, rope.beta_slow, a.yarn_log_multiplier})
+      finite("numbers of the rope scaling", n);
+  }
+
+  void check_recurrent(const RecurrentSpec& r) {
+    for (const int64_t n : {r.key_heads, r.value_heads, r.key_dim, r.value_dim})
+      within("recurrent heads and their sizes", n, 1, kMaxDimension);
+    within("kernel of the convolution", r.conv_kernel, 0, kMaxLayers);
+    rows("rows of recurrent keys", r.key_heads, r.key_dim);
+    rows("rows of recurrent values", r.value_heads, r.value_dim);
+    if (r.key_heads > 0 && r.value_heads % r.key_heads != 0)
+      fail("recurrent value heads", std::to_string(r.value_heads),
+           "a multiple of the " + std::to_string(r.key_heads) + " key heads");
+    const int64_t head = bounded_product(std::max<int64_t>(r.key_dim, 0), std::max<int64_t>(r.value_dim, 0), kMaxRows);
+    rows("floats of the recurrent state", std::max<int64_t>(r.value_heads, 0), head);
+  }
+
+  void check_ffn(const FfnSpec& f) {
+    const MoeSpec& m = f.moe;
+    within("experts", m.experts, 0, kMaxExperts);
+    if (m.experts == 0) return within("ffn width", f.hidden, 1, kMaxDimension);
+    within("experts used", m.used, 1, m.experts);
+    within("width of an expert", m.hidden, 1, kMaxDimension);
+    within("width of the shared experts", m.shared_hidden, 0, kMaxDimension);
+    within("groups of experts", m.groups, 1, m.experts);
+    within("groups of experts used", m.groups_used, 1, m.groups);
+    if (m.groups > 0 && m.experts % m.groups != 0)
+      fail("groups of experts", std::to_string(m.groups), "a divisor of the " + std::to_string(m.experts) + " experts");
+    rows("floats of the experts used", m.used, 2 * (spec_.width + m.hidden));
+    finite("scale of the experts", m.scale);
+  }
+
+  // By the slots, whose shapes can be asked for now that their factors are bounded.
+  void count_values(const LayerSpec& layer) {
+    layer_values_ = 0;
+    for (size_t s = static_cast<size_t>(Slot::kAttentionNorm); s < kSlotCount; s++) {
+      const Slot slot = static_cast<Slot>(s);
+      if (!slot_applies(slot, layer)) continue;
+      const SlotShape shape = slot_shape(slot, spec_, &layer);
+      const int64_t matrix = bounded_product(shape.rows, shape.columns, kMaxSlotValues);
+      const int64_t values = bounded_product(shape.count, matrix, kMaxSlotValues);
+      within("values of " + std::string(slot_name(slot)), values, 1, kMaxSlotValues);
+      layer_values_ += values;
+    }
+  }
+
+  const ModelSpec& spec_;
+  const std::string& source_;
+  int64_t layer_ = -1;
+  int64_t layer_values_ = 0, total_ = 0;
+  Status status_;
+};
+
+}  // namespace
+
+Status check_spec(const ModelSpec& spec, const std::string& source) {
+  return SpecCheck(spec, source).run();
+}
+
+}  // namespace kinglet

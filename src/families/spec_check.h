@@ -1,0 +1,22 @@
+// What every ModelSpec must satisfy before anything is computed or allocated from it: a file may claim whatever it
+// likes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.h"
+#include "families/model_spec.h"
+
+namespace kinglet {
+
+// Far above every published model, far below overflow: rows of a matrix and floats a token, values of one slot's
+// weights, values of the whole model.
+inline constexpr int64_t kMaxRows = int64_t{1} << 28;
+inline constexpr int64_t kMaxSlotValues = int64_t{1} << 42;
+inline constexpr int64_t kMaxModelValues = int64_t{1} << 48;
+
+// kInvalid names `source`, the layer, what was found and what was expected.
+Status check_spec(const ModelSpec& spec, const std::string& source);
+
+}  // namespace kinglet
