@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "families/family.h"
+#include "families/outline.h"
 #include "families/spec_check.h"
 
 namespace kinglet {
@@ -157,7 +158,7 @@ void BoundModel::add(const BoundTensor& tensor) {
   tensors.push_back(tensor);
 }
 
-Result<BoundModel> bind_model(const Checkpoint& checkpoint) {
+Result<BoundModel> derive_spec(const Checkpoint& checkpoint) {
   BoundModel model;
   KL_TRY(model.family, find_family(checkpoint));
   const auto read =
@@ -166,6 +167,11 @@ Result<BoundModel> bind_model(const Checkpoint& checkpoint) {
   model.spec.family = model.family->name;
   if (model.spec.architecture.empty()) model.spec.architecture = model.family->name;
   KL_RETURN_IF_ERROR(check_spec(model.spec, checkpoint.metadata.source()));
+  return model;
+}
+
+Result<BoundModel> bind_model(const Checkpoint& checkpoint) {
+  KL_TRY(BoundModel model, derive_spec(checkpoint));
   KL_RETURN_IF_ERROR(Binder(checkpoint, model).run());
   return model;
 }

@@ -30,8 +30,11 @@ class SpecCheck {
     for (layer_ = 0; status_.ok() && layer_ < std::ssize(spec_.layers); layer_++) {
       const LayerSpec& layer = spec_.layers[static_cast<size_t>(layer_)];
       if (layer_ == 0 || !(layer == spec_.layers[static_cast<size_t>(layer_) - 1])) check_layer(layer);
-      total_ += status_.ok() ? layer_values_ : 0;
-      within("values of all weights", total_, 1, kMaxModelValues);
+      if (!status_.ok()) break;
+      rows_ += layer_rows_;
+      values_ += layer_values_;
+      within("rows of all weights up to here", rows_, 1, kMaxModelRows);
+      within("values of all weights up to here", values_, 1, kMaxModelValues);
     }
     return status_;
   }
@@ -45,15 +48,16 @@ class SpecCheck {
   }
   void within(std::string_view what, int64_t value, int64_t least, int64_t most) {
     if (value < least || value > most)
-      fail(what, value > most && most >= kMaxRows ? "more" : std::to_string(value),
+      fail(what, value == most + 1 && most >= kMaxRows ? "more" : std::to_string(value),
            std::to_string(least) + " to " + std::to_string(most));
   }
   void finite(std::string_view what, double value) {
     if (!std::isfinite(value)) fail(what, std::to_string(value), "a finite number");
   }
-  void rows(std::string_view what, int64_t heads, int64_t dim) {
-    within(what, bounded_product(heads, dim, kMaxRows), 1, kMaxRows);
+  void product(std::string_view what, int64_t a, int64_t b, int64_t most) {
+    within(what, bounded_product(a, b, most), 1, most);
   }
+  void rows(std::string_view what, int64_t heads, int64_t dim) { product(what, heads, dim, kMaxRows); }
 
   void check_layer(const LayerSpec& layer) {
     if (layer.recurs())
@@ -84,7 +88,7 @@ class SpecCheck {
     within("width of the queries' latent", l.q_rank, 0, kMaxDimension);
     within("width of the latent", l.kv_rank, 1, kMaxDimension);
     within("dimensions that are not rotated", l.nope_dim, 1, kMaxDimension);
-    rows("latents of all heads", a.heads, 2 * l.kv_rank + a.rope.rotated);
+    product("floats of all heads' latents", a.heads, 2 * l.kv_rank + a.rope.rotated, kMaxFloats);
   }
 
   void check_indexer(const AttentionSpec& a) {
@@ -115,8 +119,9 @@ class SpecCheck {
     if (r.key_heads > 0 && r.value_heads % r.key_heads != 0)
       fail("recurrent value heads", std::to_string(r.value_heads),
            "a multiple of the " + std::to_string(r.key_heads) + " key heads");
-    const int64_t head = bounded_product(std::max<int64_t>(r.key_dim, 0), std::max<int64_t>(r.value_dim, 0), kMaxRows);
-    rows("floats of the recurrent state", std::max<int64_t>(r.value_heads, 0), head);
+    if (!status_.ok()) return;
+    product("floats of the recurrent state", r.value_heads, bounded_product(r.key_dim, r.value_dim, kMaxFloats),
+            kMaxFloats);
   }
 
   void check_ffn(const FfnSpec& f) {
@@ -130,13 +135,13 @@ class SpecCheck {
     within("groups of experts used", m.groups_used, 1, m.groups);
     if (m.groups > 0 && m.experts % m.groups != 0)
       fail("groups of experts", std::to_string(m.groups), "a divisor of the " + std::to_string(m.experts) + " experts");
-    rows("floats of the experts used", m.used, 2 * (spec_.width + m.hidden));
+    product("floats of the experts used", m.used, 2 * (spec_.width + m.hidden), kMaxFloats);
     finite("scale of the experts", m.scale);
   }
 
   // By the slots, whose shapes can be asked for now that their factors are bounded.
   void count_values(const LayerSpec& layer) {
-    layer_values_ = 0;
+    layer_rows_ = layer_values_ = 0;
     for (size_t s = static_cast<size_t>(Slot::kAttentionNorm); s < kSlotCount; s++) {
       const Slot slot = static_cast<Slot>(s);
       if (!slot_applies(slot, layer)) continue;
@@ -144,6 +149,7 @@ class SpecCheck {
       const int64_t matrix = bounded_product(shape.rows, shape.columns, kMaxSlotValues);
       const int64_t values = bounded_product(shape.count, matrix, kMaxSlotValues);
       within("values of " + std::string(slot_name(slot)), values, 1, kMaxSlotValues);
+      layer_rows_ += shape.rows;
       layer_values_ += values;
     }
   }
@@ -151,7 +157,7 @@ class SpecCheck {
   const ModelSpec& spec_;
   const std::string& source_;
   int64_t layer_ = -1;
-  int64_t layer_values_ = 0, total_ = 0;
+  int64_t layer_rows_ = 0, layer_values_ = 0, rows_ = 0, values_ = 0;
   Status status_;
 };
 

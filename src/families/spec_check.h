@@ -10,10 +10,12 @@
 
 namespace kinglet {
 
-// Far above every published model, far below overflow: rows of a matrix and floats a token, values of one slot's
-// weights, values of the whole model.
-inline constexpr int64_t kMaxRows = int64_t{1} << 28;
+// Far above every published model, far below overflow: rows that the heads of a layer have together, floats that a
+// token makes in one step, values of one slot's weights, rows and values of the whole model.
+inline constexpr int64_t kMaxRows = int64_t{1} << 20;
+inline constexpr int64_t kMaxFloats = int64_t{1} << 28;
 inline constexpr int64_t kMaxSlotValues = int64_t{1} << 42;
+inline constexpr int64_t kMaxModelRows = int64_t{1} << 28;
 inline constexpr int64_t kMaxModelValues = int64_t{1} << 48;
 
 // kInvalid names `source`, the layer, what was found and what was expected.

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "formats/intact.h"
+#include "nn/plan.h"
 #include "nn/rope.h"
 #include "nn/state.h"
 
@@ -208,10 +209,14 @@ Compute Model::compute() const {
   return state_->compute;
 }
 
-Result<MemoryPlan> plan_memory(const Checkpoint& checkpoint, const ModelOptions& options) {
+Result<MemoryPlan> plan_memory(const BoundModel& bound, const ModelOptions& options) {
   KL_RETURN_IF_ERROR(check_options(options));
-  KL_TRY(const BoundModel bound, bind_model(checkpoint));
   return make_plan(bound, options);
+}
+
+Result<MemoryPlan> plan_memory(const Checkpoint& checkpoint, const ModelOptions& options) {
+  KL_TRY(const BoundModel bound, bind_model(checkpoint));
+  return plan_memory(bound, options);
 }
 
 }  // namespace kinglet
