@@ -87,8 +87,9 @@ class SpecCheck {
     const LatentSpec& l = a.latent;
     within("width of the queries' latent", l.q_rank, 0, kMaxDimension);
     within("width of the latent", l.kv_rank, 1, kMaxDimension);
-    within("dimensions that are not rotated", l.nope_dim, 1, kMaxDimension);
-    product("floats of all heads' latents", a.heads, 2 * l.kv_rank + a.rope.rotated, kMaxFloats);
+    within("dimensions of a head against its own keys", l.nope_dim, 1, a.head_dim);
+    within("dimensions of a head against the shared key", l.shared_dim, a.rope.rotated, a.head_dim - l.nope_dim);
+    product("floats of all heads' latents", a.heads, 2 * l.kv_rank + l.shared_dim, kMaxFloats);
   }
 
   void check_indexer(const AttentionSpec& a) {
