@@ -112,11 +112,8 @@ class Packer {
     if (bound.transform == Transform::kAddOne)
       for (float& value : values) value += 1.0f;
     if (bound.transform == Transform::kNegativeExp || bound.transform == Transform::kTiledNegativeExp) {
-      // Rates are rounded as GGUF files have them, from double; Qwen3-Next's stay those of exp_f32.
-      const bool from_double =
-          bound.transform == Transform::kTiledNegativeExp || model_.layer_of(bound)->mixer == Mixer::kKimiDelta;
-      for (float& value : values)
-        value = from_double ? static_cast<float>(-exp_f64(static_cast<double>(value))) : -exp_f32(value);
+      // In double, as the converter computes what GGUF files hold.
+      for (float& value : values) value = static_cast<float>(-exp_f64(static_cast<double>(value)));
     }
     const StoredLayout stored = layout(bound);
     if (stored.order.empty() && stored.rows == stored.stride) return values;
