@@ -3,9 +3,12 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include <string>
+#include <variant>
 
 #include "base/dtype.h"
+#include "formats/checkpoint.h"
 #include "formats/test_files.h"
 
 namespace {
@@ -55,6 +58,25 @@ void write_quantised(const std::filesystem::path& folder) {
   }
 }
 
+// Configurations of the golden models and of the plans; and the keys of GGUF files, as JSON, without their
+// vocabularies.
+void write_specs(const std::filesystem::path& folder) {
+  const std::filesystem::path golden = KINGLET_SOURCE_DIR "/tests/golden";
+  for (const auto& model : std::filesystem::directory_iterator(golden / "models/hf"))
+    write(folder, model.path().filename().string(), contents_of(model.path() / "config.json"));
+  for (const auto& plan : std::filesystem::directory_iterator(golden / "plans/configs"))
+    write(folder, plan.path().filename().string(), contents_of(plan.path()));
+  for (const auto& model : std::filesystem::directory_iterator(golden / "models/gguf")) {
+    const auto checkpoint = open_checkpoint(model.path().string());
+    if (!checkpoint.ok()) continue;
+    nlohmann::json keys;
+    for (const auto& [key, value] : (*checkpoint)->metadata.values())
+      if (!key.starts_with("tokenizer.")) std::visit([&, &name = key](const auto& v) { keys[name] = v; }, value);
+    for (const TensorView& tensor : (*checkpoint)->tensors) keys["fuzz.tensors"].push_back(tensor.name);
+    write(folder, model.path().filename().string(), keys.dump());
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -65,6 +87,7 @@ int main(int argc, char** argv) {
   const std::filesystem::path root(argv[1]);
   write_gguf(root / "gguf_fuzz");
   write_quantised(root / "quantised_fuzz");
+  write_specs(root / "spec_fuzz");
   write(root / "safetensors_fuzz", "small", small_safetensors());
   write(root / "safetensors_fuzz", "empty", safetensors("{}"));
   write(root / "config_json_fuzz", "config",

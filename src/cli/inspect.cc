@@ -10,7 +10,9 @@
 #include "base/threads.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/layer_report.h"
 #include "cli/model_flags.h"
+#include "cli/plan_report.h"
 #include "cli/terminal.h"
 #include "families/family.h"
 #include "nn/model.h"
@@ -23,7 +25,8 @@ using nlohmann::ordered_json;
 
 struct InspectFlags {
   ModelFlags model;
-  bool tensors = false, metadata = false, json = false;
+  std::string plan_type = "Q4_K_M";  // --type, with --plan
+  bool tensors = false, metadata = false, json = false, plan = false;
 };
 
 ordered_json value_to_json(const MetadataValue& value) {
@@ -85,6 +88,16 @@ int64_t planned_context(const Facts& f) {
   return f.options.context > 0 ? f.options.context : f.bound->spec.context;
 }
 
+size_t tensors_used(const Facts& f) {
+  return f.checkpoint->tensors.size() - f.bound->kept.size() - f.bound->ignored.size();
+}
+
+ordered_json groups_json(const ModelSpec& spec) {
+  ordered_json groups = ordered_json::array();
+  for (const LayerGroup& group : layer_groups(spec)) groups.push_back({{"layers", group.layers}, {"what", group.what}});
+  return groups;
+}
+
 ordered_json spec_json(const Facts& f) {
   const ModelSpec& s = f.bound->spec;
   const AttentionSpec& a = s.layers.front().attention;
@@ -99,6 +112,9 @@ ordered_json spec_json(const Facts& f) {
           {"head_dim", a.head_dim},
           {"ffn", s.layers.front().ffn.hidden},
           {"tied_embeddings", s.tied_embeddings},
+          {"layer_groups", groups_json(s)},
+          {"used_tensors", tensors_used(f)},
+          {"kept_for_speculation", f.bound->kept},
           {"ignored_tensors", f.bound->ignored}};
 }
 
@@ -158,6 +174,9 @@ std::string as_text(const Facts& f, const InspectFlags& flags) {
                               s.layers.size(), s.width, a.heads, a.head_dim, a.kv_heads, s.layers.front().ffn.hidden,
                               s.vocabulary, s.tied_embeddings ? ", tied embeddings" : ""));
     line("context", fmt::format("{} tokens", s.context));
+    for (const LayerGroup& group : layer_groups(s)) line(("layers " + group.layers).c_str(), group.what);
+    line("used tensors", fmt::format("{}", tensors_used(f)));
+    if (!f.bound->kept.empty()) line("for speculation", fmt::format("{}", fmt::join(f.bound->kept, ", ")));
     if (!f.bound->ignored.empty()) line("unused tensors", fmt::format("{}", fmt::join(f.bound->ignored, ", ")));
     out += "memory plan\n";
     line("weights", human_bytes(f.plan.weight_bytes));
@@ -188,6 +207,12 @@ std::string as_text(const Facts& f, const InspectFlags& flags) {
 }
 
 Result<int> inspect(const InspectFlags& flags) {
+  if (flags.plan) {
+    KL_TRY(const ModelOptions options, model_options(flags.model));
+    KL_TRY(const std::string report,
+           plan_report(flags.model.model, flags.plan_type, flags.model.kv, options, flags.json));
+    return write_out(report) ? kExitOk : kExitBrokenPipe;
+  }
   KL_TRY(const Facts facts, gather(flags));
   return write_out(flags.json ? as_json(facts, flags) : as_text(facts, flags)) ? kExitOk : kExitBrokenPipe;
 }
@@ -198,12 +223,19 @@ void add_inspect(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand("inspect", "Show what a model is and what memory it needs");
   auto flags = std::make_shared<InspectFlags>();
   command->add_option("MODEL", flags->model.model, "The model")->required();
+  CLI::Option* plan =
+      command->add_flag("--plan", flags->plan, "MODEL is a config.json alone: what the model would need");
+  command
+      ->add_option("--type", flags->plan_type, "With --plan: the type of the weights, as kinglet quantize names them")
+      ->needs(plan)
+      ->capture_default_str();
   command->add_flag("--tensors", flags->tensors, "List every tensor");
   command->add_flag("--metadata", flags->metadata, "List all metadata");
   command->add_flag("--json", flags->json, "Print a JSON object");
   add_compute_flags(*command, flags->model);
   command->footer(examples({"kinglet inspect smollm2", "kinglet inspect model.gguf --tensors",
-                            "kinglet inspect smollm2 --json --ctx 4096 --kv q8_0"}));
+                            "kinglet inspect smollm2 --json --ctx 4096 --kv q8_0",
+                            "kinglet inspect --plan config.json --type Q4_K_M --ctx 32768"}));
   command->callback([&invocation, flags] { invocation.action = [flags] { return inspect(*flags); }; });
 }
 
