@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "base/check.h"
+#include "formats/gguf.h"
 
 namespace kinglet::convert {
 namespace {
@@ -135,6 +136,12 @@ std::string GgufKeys::bytes() const {
     out += value;
   }
   return out;
+}
+
+Result<Metadata> GgufKeys::metadata(const std::string& source) const {
+  const std::string head = head_of(*this, {});
+  KL_TRY(GgufFile file, parse_gguf(std::as_bytes(std::span(head)), source));
+  return std::move(file.metadata);
 }
 
 uint64_t PlannedTensor::bytes() const {

@@ -12,6 +12,7 @@
 
 #include "base/dtype.h"
 #include "base/result.h"
+#include "formats/metadata.h"
 
 namespace kinglet::convert {
 
@@ -34,6 +35,8 @@ class GgufKeys {
 
   size_t count() const { return entries_.size(); }
   std::string bytes() const;
+  // As a reader of the file will have them; `source` is what its messages call the file.
+  Result<Metadata> metadata(const std::string& source) const;
 
  private:
   void set(std::string_view key, std::string typed_value);

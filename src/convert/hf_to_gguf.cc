@@ -1,99 +1,22 @@
 #include "convert/hf_to_gguf.h"
 
 #include <algorithm>
+#include <deque>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <numbers>
 
 #include "base/quote.h"
+#include "convert/model_keys.h"
 #include "convert/quantise.h"
+#include "convert/turned_rows.h"
 #include "convert/vocabulary.h"
-#include "families/family.h"
+#include "families/gguf_names.h"
 #include "kernels/math.h"
 
 namespace kinglet::convert {
 namespace {
-
-// The architecture a family's GGUF files name, and the family that reads them (Mistral's files are Llama's).
-struct Target {
-  std::string architecture;
-  const Family* family = nullptr;
-};
-Result<Target> target_of(const Family& source) {
-  const std::string_view architecture =
-      source.gguf_architectures.empty() ? std::string_view("llama") : source.gguf_architectures.front();
-  for (const Family* family : all_families())
-    for (const std::string_view name : family->gguf_architectures)
-      if (name == architecture) return Target{std::string(name), family};
-  return Error{ErrorCode::kUnsupported, "the family " + std::string(source.name) + " has no GGUF form"};
-}
-
-// Refuses what the keys below can't state: the file would be another model.
-Status check_expressible(const ModelSpec& spec, const std::string& architecture) {
-  constexpr std::string_view kArchitectures[] = {"llama", "qwen2", "qwen3", "smollm3", "gemma3"};
-  if (std::find(std::begin(kArchitectures), std::end(kArchitectures), architecture) == std::end(kArchitectures))
-    return Error{ErrorCode::kUnsupported, "the family " + spec.family + " can't be converted yet"};
-  const bool says_windows = architecture == "llama" || architecture == "gemma3";
-  for (const LayerSpec& layer : spec.layers) {
-    if (layer.mixer != Mixer::kAttention || layer.ffn.moe.experts > 0)
-      return Error{ErrorCode::kUnsupported, "the family " + spec.family +
-                                                ": models with experts, latent attention or "
-                                                "recurrent layers can't be converted yet"};
-    if (layer.attention.window > 0 && !says_windows)
-      return Error{ErrorCode::kUnsupported, "sliding windows: GGUF files of the architecture " + architecture +
-                                                " can't state them; the converted model would be another one"};
-  }
-  return {};
-}
-
-void add_rope_keys(const RopeSpec& rope, const std::string& prefix, GgufKeys& keys) {
-  keys.set_f32(prefix + "rope.freq_base", static_cast<float>(rope.theta));
-  if (rope.scaling == RopeSpec::Scaling::kLinear || rope.scaling == RopeSpec::Scaling::kYarn) {
-    const bool yarn = rope.scaling == RopeSpec::Scaling::kYarn;
-    keys.set_text(prefix + "rope.scaling.type", yarn ? "yarn" : "linear");
-    keys.set_f32(prefix + "rope.scaling.factor", static_cast<float>(rope.factor));
-    if (!yarn) return;
-    keys.set_u32(prefix + "rope.scaling.original_context_length", static_cast<uint32_t>(rope.original_context));
-    keys.set_f32(prefix + "rope.scaling.yarn_beta_fast", static_cast<float>(rope.beta_fast));
-    keys.set_f32(prefix + "rope.scaling.yarn_beta_slow", static_cast<float>(rope.beta_slow));
-  }
-}
-
-// A layer whose rotary embedding stands for the model's: the first that sees everything and has one.
-const LayerSpec& typical_layer(const ModelSpec& spec) {
-  for (const bool windows_too : {false, true})
-    for (const LayerSpec& layer : spec.layers)
-      if (layer.attention.rope.rotated > 0 && (windows_too || layer.attention.window == 0)) return layer;
-  return spec.layers.front();
-}
-
-void add_model_keys(const ModelSpec& spec, const std::string& architecture, GgufKeys& keys) {
-  const std::string p = architecture + ".";
-  const LayerSpec& layer = typical_layer(spec);
-  const AttentionSpec& a = layer.attention;
-  const auto set = [&](const char* key, int64_t value) { keys.set_u32(p + key, static_cast<uint32_t>(value)); };
-  set("block_count", static_cast<int64_t>(spec.layers.size()));
-  set("context_length", spec.context);
-  set("embedding_length", spec.width);
-  set("feed_forward_length", layer.ffn.hidden);
-  set("attention.head_count", a.heads);
-  set("attention.head_count_kv", a.kv_heads);
-  keys.set_f32(p + "attention.layer_norm_rms_epsilon", static_cast<float>(spec.norm_epsilon));
-  set("attention.key_length", a.head_dim);
-  set("attention.value_length", a.value_dim);
-  set("vocab_size", spec.vocabulary);
-  set("rope.dimension_count", a.rope.rotated > 0 ? a.rope.rotated : a.head_dim);
-  add_rope_keys(a.rope, p, keys);
-  const auto windowed =
-      std::find_if(spec.layers.begin(), spec.layers.end(), [](const LayerSpec& l) { return l.attention.window > 0; });
-  if (windowed != spec.layers.end()) {
-    set("attention.sliding_window", windowed->attention.window);
-    if (windowed->attention.rope.theta != a.rope.theta)
-      keys.set_f32(p + "rope.freq_base_swa", static_cast<float>(windowed->attention.rope.theta));
-  }
-  if (spec.final_soft_cap != 0) keys.set_f32(p + "final_logit_softcapping", static_cast<float>(spec.final_soft_cap));
-  if (a.soft_cap != 0) keys.set_f32(p + "attn_logit_softcapping", static_cast<float>(a.soft_cap));
-}
 
 // Llama 3's frequency rule as divisors, one a pair.
 std::vector<float> llama3_divisors(const RopeSpec& rope) {
@@ -107,12 +30,6 @@ std::vector<float> llama3_divisors(const RopeSpec& rope) {
     out.push_back(static_cast<float>(1.0 / ((1.0 - smooth) / rope.factor + smooth)));
   }
   return out;
-}
-
-std::string instantiate(std::string_view pattern, int layer) {
-  std::string name(pattern);
-  if (const size_t at = name.find("{}"); at != std::string::npos) name.replace(at, 2, std::to_string(layer));
-  return name;
 }
 
 // Row of the file's tensor -> row of the folder's, both being layouts of the same weights.
@@ -147,42 +64,39 @@ class Converter {
 
   Status plan() {
     KL_TRY(bound_, bind_model(checkpoint_));
-    KL_TRY(target_, target_of(*bound_.family));
-    KL_RETURN_IF_ERROR(check_expressible(bound_.spec, target_.architecture));
-    KL_RETURN_IF_ERROR(add_keys());
+    KL_TRY(target_, gguf_form(*bound_.family));
+    add_keys();
     for (const BoundTensor& bound : bound_.tensors) KL_RETURN_IF_ERROR(add_tensor(bound));
     add_rope_factors();
+    KL_RETURN_IF_ERROR(check_expressible(bound_.spec, target_, keys_, jobs_));
+    KL_RETURN_IF_ERROR(add_vocabulary(checkpoint_, bound_.spec.vocabulary, options_.pre_tokenizer, keys_));
     return choose_types();
   }
 
   Result<StreamReport> write(const std::string& path, ThreadPool& pool) const {
-    return write_gguf(path, keys_, checkpoint_, jobs_, pool, options_.quantise.progress);
+    KL_TRY(StreamReport report, write_gguf(path, keys_, checkpoint_, jobs_, pool, options_.quantise.progress));
+    report.left_out = bound_.kept;
+    return report;
   }
 
  private:
-  Status add_keys() {
+  void add_keys() {
     std::string name = options_.name;
     const std::filesystem::path folder(checkpoint_.path);
     if (name.empty()) name = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
     keys_.set_text("general.architecture", target_.architecture);
     keys_.set_text("general.type", "model");
     keys_.set_text("general.name", name);
+    keys_.set_u32("general.quantization_version", 2);
     add_model_keys(bound_.spec, target_.architecture, keys_);
-    return add_vocabulary(checkpoint_, bound_.spec.vocabulary, options_.pre_tokenizer, keys_);
-  }
-
-  const TensorRule* rule_of(Slot slot) const {
-    for (const TensorRule& rule : target_.family->tensors)
-      if (rule.slot == slot && !rule.gguf_name.empty()) return &rule;
-    return nullptr;
   }
 
   Status add_tensor(const BoundTensor& bound) {
-    const TensorRule* rule = rule_of(bound.slot);
+    const TensorRule* rule = gguf_rule(*target_.family, bound);
     if (rule == nullptr)
       return Error{ErrorCode::kUnsupported, checkpoint_.path + ": tensor " + quote(bound.tensor->name) +
                                                 " has no name in GGUF files of " + target_.architecture};
-    const std::string name = instantiate(rule->gguf_name, bound.layer);
+    const std::string name = tensor_name(rule->gguf_name, bound.layer);
     if (const auto known = job_of_.find(name); known != job_of_.end()) {
       // The next expert, or another slot of a tensor that is copied whole.
       if (bound.expert >= 0) jobs_[known->second].sources.push_back(*bound.tensor);
@@ -192,6 +106,10 @@ class Converter {
     TensorJob job;
     job.planned = {name, bound.tensor->shape, bound.tensor->dtype};
     job.sources = {*bound.tensor};
+    // Floats even where they have two dimensions (convolutions); routers are small and choose, so they are kept exact.
+    const bool routes = bound.slot == Slot::kRouter || bound.slot == Slot::kSharedRouter;
+    if (slot_kind(bound.slot) == SlotKind::kVector || routes) job.planned.type = DType::kF32;
+    if (auto& shape = job.planned.shape; shape.size() == 3 && shape[1] == 1) shape.erase(shape.begin() + 1);
     if (bound.transform != rule->gguf_transform) KL_RETURN_IF_ERROR(rearrange(bound, rule->gguf_transform, job));
     if (bound.expert >= 0) {
       const int64_t count = slot_shape(bound.slot, bound_.spec, bound_.layer_of(bound)).count;
@@ -202,39 +120,72 @@ class Converter {
   }
 
   // From the folder's form to the one that nn/ computes with, and from there to the file's.
-  Status rearrange(const BoundTensor& bound, Transform wanted, TensorJob& job) const {
+  Status rearrange(const BoundTensor& bound, Transform wanted, TensorJob& job) {
     const LayerSpec* layer = bound_.layer_of(bound);
     const StoredLayout from = stored_layout(bound.transform, bound.slot, bound_.spec, layer);
     const StoredLayout to = stored_layout(wanted, bound.slot, bound_.spec, layer);
     const int64_t count = bound.expert >= 0 ? 1 : slot_shape(bound.slot, bound_.spec, layer).count;
     const bool alone = to.offset == 0 && to.stride == to.rows && value_step(wanted) == ValueStep::kNone;
-    if (from.transposed || to.transposed || !from.column_order.empty() || !to.column_order.empty() || !alone)
+    if (to.transposed || !from.column_order.empty() || !to.column_order.empty() || !alone)
       return Error{ErrorCode::kUnsupported, checkpoint_.path + ": tensor " + quote(bound.tensor->name) +
                                                 ": what GGUF files hold in its place can't be made of it yet"};
+    if (from.transposed) {
+      turned_.push_back(std::make_unique<TurnedRows>(*bound.tensor, from, count));
+      job.sources.front() = turned_.back()->view();
+      set_shape(job, count);
+      return {};
+    }
     job.values = value_step(bound.transform);
     job.row_order = rows_between(from, to, count);
-    const auto rows = std::ssize(job.row_order);
     TensorView& source = job.sources.front();
-    if (source.shape.size() > 1) {
-      job.planned.shape = {rows / count, from.columns};
-      if (count > 1) job.planned.shape.insert(job.planned.shape.begin(), count);
-    } else {
-      job.planned.shape = {rows * from.columns};
-    }
+    const bool vector = source.shape.size() == 1;
     source.shape = {source.elements() / from.columns, from.columns};
-    if (source.rows() == rows && is_identity(job.row_order)) job.row_order.clear();
+    set_shape(job, vector ? 0 : count);
+    if (source.rows() == std::ssize(job.row_order) && is_identity(job.row_order)) job.row_order.clear();
     return {};
   }
 
+  // `count` matrices; 0: a vector.
+  static void set_shape(TensorJob& job, int64_t count) {
+    const int64_t columns = job.sources.front().columns();
+    const int64_t rows = job.row_order.empty() ? job.sources.front().rows() : std::ssize(job.row_order);
+    if (count == 0)
+      job.planned.shape = {rows * columns};
+    else if (count == 1)
+      job.planned.shape = {rows, columns};
+    else
+      job.planned.shape = {count, rows / count, columns};
+    if (count > 1 && columns == 1) job.planned.shape.pop_back();  // a vector an expert
+  }
+
+  // Divisors of the inverse frequencies, where the family's files have a place for them.
   void add_rope_factors() {
-    const RopeSpec& rope = typical_layer(bound_.spec).attention.rope;
-    if (rope.scaling != RopeSpec::Scaling::kLlama3) return;
-    factors_ = llama3_divisors(rope);
+    const auto rotates = [](const LayerSpec& layer) { return layer.attention.rope.rotated > 0; };
+    const auto layer = std::find_if(bound_.spec.layers.begin(), bound_.spec.layers.end(), rotates);
+    if (layer == bound_.spec.layers.end()) return;
+    const RopeSpec& rope = layer->attention.rope;
+    if (rope.scaling == RopeSpec::Scaling::kLlama3) add_factors(Slot::kRopeFactors, llama3_divisors(rope));
+    if (rope.scaling != RopeSpec::Scaling::kFactors) return;
+    add_factors(Slot::kRopeFactors, {rope.factors.begin(), rope.factors.end()});
+    add_factors(Slot::kRopeFactorsLong, {rope.long_factors.begin(), rope.long_factors.end()});
+  }
+
+  void add_factors(Slot slot, std::vector<float> factors) {
+    const TensorRule* rule = gguf_rule(
+        *target_.family, {.slot = slot, .layer = -1, .tensor = nullptr, .transform = Transform::kNone, .expert = -1});
+    if (rule == nullptr || factors.empty()) return;
+    factors_.push_back(std::move(factors));
     TensorView view;
-    view.name = "rope_freqs.weight";
-    view.shape = {static_cast<int64_t>(factors_.size())};
-    view.data = std::as_bytes(std::span(factors_));
+    view.name = rule->gguf_name;
+    view.shape = {std::ssize(factors_.back())};
+    view.data = std::as_bytes(std::span(factors_.back()));
     jobs_.push_back({{view.name, view.shape, DType::kF32}, {view}, {}, ValueStep::kNone, {}});
+  }
+
+  int64_t most_experts() const {
+    int64_t most = 0;
+    for (const LayerSpec& layer : bound_.spec.layers) most = std::max(most, layer.ffn.moe.experts);
+    return most;
   }
 
   Status choose_types() {
@@ -254,21 +205,21 @@ class Converter {
       return {};
     }
     keys_.set_u32("general.file_type", options_.quantise.mix.file_type);
-    keys_.set_u32("general.quantization_version", 2);
     const AttentionSpec& a = bound_.spec.layers.front().attention;
     return apply_mix(
-        jobs_, {target_.architecture, static_cast<int64_t>(bound_.spec.layers.size()), 0, a.heads / a.kv_heads, false},
+        jobs_, {target_.architecture, std::ssize(bound_.spec.layers), most_experts(), a.heads / a.kv_heads, false},
         options_.quantise);
   }
 
   const Checkpoint& checkpoint_;
   const ConvertOptions& options_;
   BoundModel bound_;
-  Target target_;
+  GgufForm target_;
   GgufKeys keys_;
   std::vector<TensorJob> jobs_;
-  std::map<std::string, size_t> job_of_;  // by the file's tensor name
-  std::vector<float> factors_;
+  std::map<std::string, size_t> job_of_;    // by the file's tensor name
+  std::deque<std::vector<float>> factors_;  // what jobs point to
+  std::vector<std::unique_ptr<TurnedRows>> turned_;
 };
 
 }  // namespace

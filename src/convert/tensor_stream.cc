@@ -34,7 +34,7 @@ float stepped(ValueStep step, float value) {
     case ValueStep::kAddOne:
       return value + 1.0f;
     case ValueStep::kNegativeExp:
-      return -exp_f32(value);
+      return static_cast<float>(-exp_f64(static_cast<double>(value)));
   }
   return value;
 }

@@ -39,6 +39,7 @@ struct TensorReport {
 struct StreamReport {
   uint64_t source_bytes = 0, file_bytes = 0;
   std::vector<TensorReport> tensors;
+  std::vector<std::string> left_out;  // tensors of the source that the file has no place for
 };
 
 // `checkpoint` is where the sources lie; pages that have been read are given back to the system. `progress` gets the

@@ -87,6 +87,7 @@ void ForwardPass::expert_products(const std::vector<PackedMatrix>& stack, const 
 }
 
 void ForwardPass::run_expert_products() {
+  for (const Product& p : work_.products) observe(*p.w, p.x, p.ldx, p.tokens);
   linear_many(compute_, model_.options.compute, work_.products, work_.product_scratch);
   for (size_t i = 0; i < work_.products.size(); i++) {
     const Product& p = work_.products[i];

@@ -47,9 +47,19 @@ class ForwardPass {
   }
   void rotate(size_t layer, float* x, int64_t ld, int64_t heads, int64_t head_dim);
   // What the products that follow read: [tokens][columns].
-  void set_input(const float* x, int64_t columns) { work_.input.set(x, tokens_, columns, columns); }
+  void set_input(const float* x, int64_t columns) {
+    input_ = x;
+    work_.input.set(x, tokens_, columns, columns);
+  }
+  // Shows a product to the observer, if there is one.
+  void observe(const PackedMatrix& w, const float* x, int64_t ldx, int64_t rows) const {
+    if (observer_ == nullptr) return;
+    if (model_.places.empty()) model_.places = places_of(model_.weights);
+    observer_->on_product(model_.places.at(&w), x, ldx, rows, w.columns());
+  }
   // y = w · input (+ bias)
   void product(const PackedMatrix& w, const std::vector<float>& bias, float* y) {
+    observe(w, input_, w.columns(), tokens_);
     linear(compute_, model_.options.compute, w, work_.input, y, w.rows());
     if (!bias.empty()) add_bias(compute_, y, w.rows(), bias.data(), tokens_, w.rows());
   }
@@ -86,6 +96,8 @@ class ForwardPass {
   const ModelSpec& spec_;
   Workspace& work_;
   std::span<const StepSlice> slices_;
+  ProductObserver* observer_ = observer_of_this_thread();
+  const float* input_ = nullptr;  // of the product at hand
   int64_t tokens_ = 0;
 };
 

@@ -72,6 +72,7 @@ void ForwardPass::per_head_products(const std::vector<PackedMatrix>& stack, cons
     const auto head = static_cast<int64_t>(h);
     work_.products.push_back({&stack[h], x + head * x_step, ldx, tokens_, y + head * y_step, ldy});
   }
+  for (const Product& p : work_.products) observe(*p.w, p.x, p.ldx, p.tokens);
   linear_many(compute_, model_.options.compute, work_.products, work_.product_scratch);
   work_.products.clear();
 }

@@ -4,12 +4,14 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "families/family.h"
 #include "kernels/ops_experts.h"
 #include "kernels/ops_recurrent.h"
 #include "nn/model.h"
+#include "nn/observer.h"
 #include "nn/scratch.h"
 #include "nn/weights.h"
 
@@ -44,6 +46,9 @@ uint64_t recurrent_state_bytes(const LayerSpec& layer);
 // The constant factor of each head of a lightning attention layer; empty for others.
 std::vector<float> lightning_decay(const LayerSpec& layer);
 
+using MatrixPlaces = std::unordered_map<const PackedMatrix*, MatrixPlace>;
+MatrixPlaces places_of(const ModelWeights& weights);  // of the layers' matrices
+
 struct Model::State {
   std::shared_ptr<const Checkpoint> checkpoint;
   BoundModel bound;
@@ -62,6 +67,7 @@ struct Model::State {
   std::vector<uint64_t> index_offsets;
   std::vector<uint64_t> state_offsets;              // of a recurrent layer within a sequence's state
   std::vector<std::vector<float>> lightning_decay;  // one a layer
+  MatrixPlaces places;                              // made when an observer asks first
   Workspace work;
   std::vector<std::string> notes;
 };

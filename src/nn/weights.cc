@@ -200,7 +200,8 @@ uint64_t weight_bytes_a_token(const BoundModel& model, const ModelWeights& weigh
       const Slot slot = static_cast<Slot>(s);
       const uint64_t bytes = weights.layers[i].bytes(slot);
       const bool experts = slot == Slot::kExpertGate || slot == Slot::kExpertUp || slot == Slot::kExpertDown;
-      sum += experts ? bytes / static_cast<uint64_t>(moe.experts) * static_cast<uint64_t>(moe.used) : bytes;
+      sum +=
+          experts && bytes > 0 ? bytes / static_cast<uint64_t>(moe.experts) * static_cast<uint64_t>(moe.used) : bytes;
     }
   }
   return sum;

@@ -22,6 +22,7 @@ class SlotWeights {
     KL_CHECK(!matrices.empty(), "a step reads weights that were not bound");
     return matrices;
   }
+  bool has_matrices(Slot slot) const { return !matrices_[static_cast<size_t>(slot)].empty(); }
   const std::vector<float>& vector(Slot slot) const { return vectors_[static_cast<size_t>(slot)]; }  // empty: none
 
   std::vector<PackedMatrix>& matrices_to_fill(Slot slot) { return matrices_[static_cast<size_t>(slot)]; }

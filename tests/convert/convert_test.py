@@ -78,11 +78,14 @@ class Convert(CliCase):
                     self.out("logits", model, "--tokens", "1 2 3 4 5", "--compute", "f32", "-o", file)
                 self.assertEqual((self.folder / "a.npy").read_bytes(), (self.folder / "b.npy").read_bytes())
 
+    def test_models_that_gguf_cannot_state(self):
+        self.assertIn("sliding windows", self.error(UNSUPPORTED, "convert", FOLDERS / "qwen2-window", "a.gguf"))
+        self.assertEqual(list(self.folder.glob("*.gguf*")), [])
+
     def test_types_and_mistakes(self):
         facts = json.loads(self.out("convert", FOLDERS / "qwen2-tied", "out.gguf", "--type", "Q8_0", "--json"))
         self.assertIn("Q8_0", facts["types"])
         self.assertIn("--type", self.error(MALFORMED, "convert", FOLDERS / "qwen2-tied", "a.gguf", "--tensor", "v=Q8_0"))
-        self.assertIn("sliding windows", self.error(UNSUPPORTED, "convert", FOLDERS / "qwen2-window", "a.gguf"))
         self.assertIn("Hugging Face folder", self.error(MALFORMED, "convert", MODEL, "a.gguf"))
         self.assertEqual([p.name for p in self.folder.glob("*.gguf*")], ["out.gguf"])
 
