@@ -58,6 +58,7 @@ Result<int> render(const RenderFlags& flags) {
   if (!flags.arguments.empty()) {
     KL_TRY(request.args_json, arguments_object(flags.arguments));
   }
+  release_interrupts();
   KL_TRY(const std::string text, chat_template->render(request));
   return write_out(text) ? kExitOk : kExitBrokenPipe;
 }

@@ -11,6 +11,7 @@ mod strftime;
 mod template;
 mod template_code;
 mod template_methods;
+mod template_work;
 mod tiktoken;
 mod tokenizer;
 mod tokenizer_json;

@@ -13,6 +13,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
 
 use crate::python_json;
 use crate::template_methods::{too_large, MAX_STRING};
+use crate::template_work;
 
 const NAME: &str = "chat template";
 const CONCAT: &str = "kl_concat";
@@ -64,6 +65,7 @@ impl Code {
     /// Renders; the text and everything made on the way share `budget` bytes.
     pub fn render(&self, environment: &Environment, context: Value, budget: usize) -> Result<String, Error> {
         BUDGET.with(|left| left.set(budget));
+        template_work::begin();
         let mut text = String::new();
         let mut output = minijinja::machinery::make_string_output(&mut text);
         minijinja::machinery::eval(
@@ -78,43 +80,81 @@ impl Code {
     }
 }
 
-/// The same program with raw text emitted as values and with our operators. One instruction may become two, so the targets
-/// of jumps move.
+/// The same program with raw text emitted as values, with our operators, and with operations that walk values paid for. One
+/// instruction may become several, so the targets of jumps move.
 fn counted(program: &Instructions<'static>, source: &'static str) -> Instructions<'static> {
     let mut places = Vec::new();
     let mut next = 0;
+    let mut previous = None;
     for at in 0.. {
         places.push(next);
-        match program.get(at) {
-            Some(Instruction::EmitRaw(_)) => next += 2,
-            Some(_) => next += 1,
-            None => break,
-        }
+        let Some(instruction) = program.get(at) else { break };
+        next += paid(instruction, previous).len() as u32;
+        previous = Some(instruction);
     }
     let place = |target: u32| places.get(target as usize).copied().unwrap_or(next);
     let mut result = Instructions::new(NAME, source);
+    let mut previous = None;
     for at in 0..places.len() as u32 - 1 {
         let Some(instruction) = program.get(at) else { break };
         let line = program.get_line(at).unwrap_or(0).min(usize::from(u16::MAX)) as u16;
-        let changed = match instruction {
-            Instruction::EmitRaw(text) => {
-                result.add_with_line(Instruction::LoadConst(Value::from(*text)), line);
-                Instruction::Emit
-            }
-            Instruction::StringConcat => Instruction::ApplyFilter(CONCAT, Some(2), NO_SLOT),
-            Instruction::Add => Instruction::ApplyFilter(ADD, Some(2), NO_SLOT),
-            Instruction::Rem => Instruction::ApplyFilter(REMAINDER, Some(2), NO_SLOT),
-            Instruction::Iterate(target) => Instruction::Iterate(place(*target)),
-            Instruction::Jump(target) => Instruction::Jump(place(*target)),
-            Instruction::JumpIfFalse(target) => Instruction::JumpIfFalse(place(*target)),
-            Instruction::JumpIfFalseOrPop(target) => Instruction::JumpIfFalseOrPop(place(*target)),
-            Instruction::JumpIfTrueOrPop(target) => Instruction::JumpIfTrueOrPop(place(*target)),
-            Instruction::BuildMacro(name, target, flags) => Instruction::BuildMacro(name, place(*target), *flags),
-            other => other.clone(),
-        };
-        result.add_with_line(changed, line);
+        for changed in paid(instruction, previous) {
+            result.add_with_line(moved(changed, place), line);
+        }
+        previous = Some(instruction);
     }
     result
+}
+
+fn moved(instruction: Instruction<'static>, place: impl Fn(u32) -> u32) -> Instruction<'static> {
+    match instruction {
+        Instruction::Iterate(target) => Instruction::Iterate(place(target)),
+        Instruction::Jump(target) => Instruction::Jump(place(target)),
+        Instruction::JumpIfFalse(target) => Instruction::JumpIfFalse(place(target)),
+        Instruction::JumpIfFalseOrPop(target) => Instruction::JumpIfFalseOrPop(place(target)),
+        Instruction::JumpIfTrueOrPop(target) => Instruction::JumpIfTrueOrPop(place(target)),
+        Instruction::BuildMacro(name, target, flags) => Instruction::BuildMacro(name, place(target), flags),
+        other => other,
+    }
+}
+
+/// What stands for an instruction.
+fn paid(instruction: &Instruction<'static>, previous: Option<&Instruction<'static>>) -> Vec<Instruction<'static>> {
+    let filter = |name, arguments| Instruction::ApplyFilter(name, Some(arguments), NO_SLOT);
+    let test = |name| vec![Instruction::PerformTest(name, Some(2), NO_SLOT)];
+    let this = || instruction.clone();
+    match instruction {
+        Instruction::EmitRaw(text) => vec![Instruction::LoadConst(Value::from(*text)), Instruction::Emit],
+        Instruction::StringConcat => vec![filter(CONCAT, 2)],
+        Instruction::Add => vec![filter(ADD, 2)],
+        Instruction::Rem => vec![filter(REMAINDER, 2)],
+        Instruction::Eq => test("eq"),
+        Instruction::Ne => test("ne"),
+        Instruction::Lt => test("lt"),
+        Instruction::Lte => test("le"),
+        Instruction::Gt => test("gt"),
+        Instruction::Gte => test("ge"),
+        Instruction::In => vec![filter(template_work::IN, 2)],
+        Instruction::Slice => vec![filter(template_work::SLICE, 4)],
+        Instruction::CompareAndPreserve(_) => vec![filter(template_work::WEIGH, 1), this()],
+        Instruction::GetItem if !matches!(previous, Some(Instruction::LoadConst(_))) => {
+            vec![filter(template_work::WEIGH, 1), this()]
+        }
+        Instruction::CallMethod("changed", Some(count)) => vec![
+            Instruction::BuildList(Some(usize::from(*count).saturating_sub(1))),
+            filter(template_work::WEIGH, 1),
+            Instruction::CallMethod("changed", Some(2)),
+        ],
+        Instruction::BuildList(_)
+        | Instruction::BuildTuple(_)
+        | Instruction::BuildMap(_)
+        | Instruction::CallFunction("dict" | "namespace", _) => vec![this(), filter(template_work::WEIGH, 1)],
+        Instruction::Mul => vec![this(), filter(template_work::LENGTH, 1)],
+        Instruction::ApplyFilter(name, Some(count), _) if template_work::is_walking_filter(name) => {
+            vec![Instruction::LoadConst(Value::from(*name)), filter(template_work::PAID_FILTER, count + 1)]
+        }
+        _ => vec![this()],
+    }
 }
 
 fn joined(left: &str, right: &str) -> Result<Value, Error> {
@@ -142,6 +182,7 @@ fn add(state: &State, left: &Value, right: &Value) -> Result<Value, Error> {
     if let (Some(left), Some(right)) = (left.as_str(), right.as_str()) {
         return joined(left, right);
     }
+    template_work::spend((left.len().unwrap_or(0) + right.len().unwrap_or(0)) / 8)?;
     charge(8 * (left.len().unwrap_or(0) + right.len().unwrap_or(0)))?;
     plain(state, "+", left, right)
 }
@@ -152,6 +193,7 @@ fn remainder(state: &mut State, left: &Value, right: &Value) -> Result<Value, Er
         return plain(state, "%", left, right);
     };
     charge(format.len())?;
+    template_work::bound_widths(format)?;
     let mut arguments = vec![left.clone()];
     match right.kind() {
         ValueKind::Seq => arguments.extend(right.try_iter()?),
@@ -161,6 +203,7 @@ fn remainder(state: &mut State, left: &Value, right: &Value) -> Result<Value, Er
 }
 
 pub fn add_operators(environment: &mut Environment) {
+    template_work::add_to(environment);
     environment.add_filter(CONCAT, concat);
     environment.add_filter(ADD, add);
     environment.add_filter(REMAINDER, remainder);
@@ -168,6 +211,9 @@ pub fn add_operators(environment: &mut Environment) {
 
 /// Emits a value as Python's str shows it; this is where output and captured text are counted.
 pub fn print(out: &mut minijinja::Output, _: &mut State, value: &Value) -> Result<(), Error> {
+    if value.as_str().is_none() {
+        template_work::weigh(value)?;
+    }
     let text = python_json::text(value)?;
     charge(text.len())?;
     out.write_str(&text).map_err(|_| Error::new(ErrorKind::WriteFailure, "writing failed"))

@@ -5,6 +5,7 @@ use minijinja::value::{from_args, Kwargs, Rest, Tuple, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
 use crate::template_code::charge;
+use crate::template_work::{bound_widths, pay_length, weigh};
 
 /// The longest string that a method may make.
 pub const MAX_STRING: usize = 16 << 20;
@@ -19,6 +20,12 @@ pub fn is_space(c: char) -> bool {
 }
 
 pub fn call(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+    args.iter().try_for_each(weigh)?;
+    if matches!(method, "index" | "count") {
+        weigh(value)?;
+    } else {
+        pay_length(value)?;
+    }
     match value.kind() {
         ValueKind::String => {
             let text = value.as_str().unwrap_or("");
@@ -40,7 +47,7 @@ pub fn call(state: &mut State, value: &Value, method: &str, args: &[Value]) -> R
 }
 
 /// Refuses, before they run, methods of pycompat that can blow a string up.
-fn limit_string_method(text: &str, method: &str, args: &[Value]) -> Result<(), Error> {
+pub fn limit_string_method(text: &str, method: &str, args: &[Value]) -> Result<(), Error> {
     let size = |at: usize| args.get(at).and_then(|v| v.as_str().map(str::len)).unwrap_or(0);
     let bound = match method {
         "replace" => {
@@ -51,6 +58,10 @@ fn limit_string_method(text: &str, method: &str, args: &[Value]) -> Result<(), E
             Some(count) => count.saturating_mul(text.len()),
             None => 0,
         },
+        "format" => {
+            bound_widths(text)?;
+            0
+        }
         _ => 0,
     };
     if bound > MAX_STRING {
