@@ -29,9 +29,24 @@ stop() {
   exit 1
 }
 
-# One line that is rewritten on a terminal; in a pipe or a log only what `say` prints.
-progress() { [ -t 2 ] && printf '\r\033[Kkinglet: %s' "$*" >&2; progress_open=1; }
-progress_end() { [ -t 2 ] && [ -n "${progress_open:-}" ] && printf '\r\033[K' >&2; progress_open=; }
+# progress LABEL STATE: one line that is rewritten on a terminal, never wider than it; on a narrow one the state stays.
+# In a pipe or a log only what `say` prints. Spaces wipe out the line: no escape codes are needed.
+progress() {
+  [ -t 2 ] || return 0
+  local columns text="kinglet: $1: $2"
+  columns=$(stty size <&2 2>/dev/null)
+  columns=${columns#* }
+  [ "${columns:-0}" -gt 0 ] || columns=80
+  columns=$((columns - 1))
+  [ ${#text} -le $columns ] || text=$2
+  text=${text:0:columns}
+  printf '\r%s%*s' "$text" $((columns - ${#text})) '' >&2
+  progress_open=$columns
+}
+progress_end() {
+  [ ! -t 2 ] || [ -z "${progress_open:-}" ] || printf '\r%*s\r' "$progress_open" '' >&2
+  progress_open=
+}
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo -- "$@"; fi
@@ -151,7 +166,7 @@ show_build_progress() {  # LABEL
       break
     fi
     if [ -t 2 ]; then
-      progress "building $1: $state, $((SECONDS - began)) s"
+      progress "building $1" "$state, $((SECONDS - began)) s"
     elif [ $((SECONDS - last)) -ge 30 ]; then
       last=$SECONDS
       say "building $1: $state, $((SECONDS - began)) s"

@@ -57,7 +57,7 @@ run_part() {  # INDEX
   results=$test_logs/$name
   rm -rf "$results"
   mkdir -p "$results"
-  progress "running $name"
+  progress running "$name"
   (
     cd "$root" || exit 1
     eval "${part_commands[$1]}"

@@ -73,14 +73,15 @@ struct LoadOptions {
 };
 
 // How tokens are chosen, in the order of the steps: bias and penalties, temperature, top-k, top-p, min-p, typical-p.
+// These are the defaults of the command line, too; there a model's own advice (generation_config.json) comes first.
 struct Sampling {
-  float temperature = 0.8f;  // 0: always the most probable token
-  int64_t top_k = 0;
-  float top_p = 1.0f;
-  float min_p = 0.05f;
-  float typical_p = 1.0f;
-  float repetition_penalty = 1.0f;
-  int64_t repetition_last_n = 64;
+  float temperature = 0.8f;         // 0: always the most probable token
+  int64_t top_k = 40;               // keep so many of the most probable tokens; 0: all
+  float top_p = 0.95f;              // keep the most probable tokens up to this probability; 1: all
+  float min_p = 0.05f;              // keep tokens with this share of the best one's probability; 0: all
+  float typical_p = 1.0f;           // locally typical sampling; 1: off
+  float repetition_penalty = 1.0f;  // on recent tokens; 1: off
+  int64_t repetition_last_n = 64;   // how far it looks back; -1: everything
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
   std::vector<std::pair<int32_t, float>> logit_bias;

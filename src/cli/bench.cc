@@ -69,7 +69,7 @@ Result<int> bench_model(const BenchFlags& flags) {
   }
   ProgressBar bar("measuring");
   for (size_t i = 0; i < tests.size(); i++) {
-    bar.update(static_cast<double>(i) / static_cast<double>(tests.size()), tests[i].name());
+    bar.update(static_cast<double>(i) / static_cast<double>(tests.size()), {tests[i].name()});
     KL_TRY(const SpeedResult r,
            measure_speed(*model, tests[i], flags.repetitions, [] { return !interrupted() && !terminated(); }));
     bar.clear();

@@ -30,6 +30,7 @@ void add_logits(CLI::App& app, Invocation& invocation);
 void add_perplexity(CLI::App& app, Invocation& invocation);
 void add_bench(CLI::App& app, Invocation& invocation);
 void add_convert(CLI::App& app, Invocation& invocation);
+void add_imatrix(CLI::App& app, Invocation& invocation);
 void add_quantize(CLI::App& app, Invocation& invocation);
 void add_preset(CLI::App& app, Invocation& invocation);
 void add_completion(CLI::App& app, Invocation& invocation);

@@ -106,11 +106,12 @@ Result<std::string> locate_model(const std::string& model) {
   options.cancel = cancel.flag();
   options.progress = [&bar](const PullProgress& p) {
     const double share = p.total ? static_cast<double>(p.done) / static_cast<double>(p.total) : 0.0;
-    std::string detail = fmt::format("{} of {}", human_bytes(p.done), human_bytes(p.total));
-    if (p.bytes_per_second > 0.0 && p.total > p.done)
-      detail += fmt::format("  {}/s  {} left", human_bytes(static_cast<uint64_t>(p.bytes_per_second)),
-                            human_duration(static_cast<double>(p.total - p.done) / p.bytes_per_second));
-    bar.update(share, detail);
+    std::vector<std::string> details{fmt::format("{} of {}", human_bytes(p.done), human_bytes(p.total))};
+    if (p.bytes_per_second > 0.0 && p.total > p.done) {
+      details.push_back(human_bytes(static_cast<uint64_t>(p.bytes_per_second)) + "/s");
+      details.push_back(human_duration(static_cast<double>(p.total - p.done) / p.bytes_per_second) + " left");
+    }
+    bar.update(share, details);
   };
   KL_TRY(const ModelReference reference, obtain_model(store, name, options));
   return reference.path;
@@ -127,7 +128,7 @@ Result<std::unique_ptr<Engine>> start_engine(std::shared_ptr<const Checkpoint> c
   KL_TRY(options.model, model_options(flags));
   options.engine.max_sequences = max_sequences;
   ProgressBar bar("loading");
-  options.progress = [&bar](const char* stage, double fraction) { bar.update(fraction, stage); };
+  options.progress = [&bar](const char* stage, double fraction) { bar.update(fraction, {stage}); };
   KL_TRY(std::unique_ptr<Engine> engine, load_engine(std::move(checkpoint), options));
   bar.clear();
   KL_RETURN_IF_ERROR(check_interrupt());
@@ -143,7 +144,7 @@ Result<std::unique_ptr<StepModel>> start_step_model(std::shared_ptr<const Checkp
                                                     const ModelFlags& flags, int64_t context_needed) {
   KL_TRY(ModelOptions options, model_options(flags));
   ProgressBar bar("loading");
-  options.progress = [&bar](double fraction) { bar.update(fraction, "weights"); };
+  options.progress = [&bar](double fraction) { bar.update(fraction, {"weights"}); };
   KL_TRY(std::unique_ptr<StepModel> model, load_step_model(std::move(checkpoint), options, context_needed));
   KL_RETURN_IF_ERROR(check_interrupt());
   if (model->model()) report_notes(*model->model());

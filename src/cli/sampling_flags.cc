@@ -1,7 +1,11 @@
 #include "cli/sampling_flags.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
+
+#include "kinglet/kinglet.h"
 
 namespace kinglet::cli {
 namespace {
@@ -54,26 +58,22 @@ void SamplingFlags::fill_from(const SamplingFlags& other) {
 }
 
 void add_sampling_flags(CLI::App& command, SamplingFlags& f) {
-  command.add_option("--temp,--temperature", f.temperature, "0: always the most probable token (default 0.7)")
-      ->group("Sampling");
-  command.add_option("--top-k", f.top_k, "Keep the k most probable tokens; 0: all (default 40)")->group("Sampling");
-  command.add_option("--top-p", f.top_p, "Keep the most probable tokens up to this probability (default 0.95)")
-      ->group("Sampling");
-  command.add_option("--min-p", f.min_p, "Keep tokens with this share of the best one's probability (default 0.05)")
-      ->group("Sampling");
-  command.add_option("--typical", f.typical_p, "Locally typical sampling; 1: off (default 1)")->group("Sampling");
-  command.add_option("--repeat-penalty", f.repetition_penalty, "Penalty on recent tokens; 1: off (default 1)")
-      ->group("Sampling");
-  command
-      .add_option("--repeat-last-n", f.penalty_last_n,
-                  "How far the repeat penalty looks back; -1: everything (default 64)")
-      ->group("Sampling");
-  command
-      .add_option("--presence-penalty", f.presence_penalty,
-                  "Subtracted from tokens that were generated before (default 0)")
-      ->group("Sampling");
-  command.add_option("--frequency-penalty", f.frequency_penalty, "Subtracted once for each time they were (default 0)")
-      ->group("Sampling");
+  const api::Sampling defaults;
+  const auto add = [&command](const char* name, auto& field, const char* help, auto value) {
+    command.add_option(name, field, fmt::format("{} (default {})", help, value))->group("Sampling");
+  };
+  add("--temp,--temperature", f.temperature, "0: always the most probable token", defaults.temperature);
+  add("--top-k", f.top_k, "Keep the k most probable tokens; 0: all", defaults.top_k);
+  add("--top-p", f.top_p, "Keep the most probable tokens up to this probability", defaults.top_p);
+  add("--min-p", f.min_p, "Keep tokens with this share of the best one's probability", defaults.min_p);
+  add("--typical", f.typical_p, "Locally typical sampling; 1: off", defaults.typical_p);
+  add("--repeat-penalty", f.repetition_penalty, "Penalty on recent tokens; 1: off", defaults.repetition_penalty);
+  add("--repeat-last-n", f.penalty_last_n, "How far the repeat penalty looks back; -1: everything",
+      defaults.repetition_last_n);
+  add("--presence-penalty", f.presence_penalty, "Subtracted from tokens that were generated before",
+      defaults.presence_penalty);
+  add("--frequency-penalty", f.frequency_penalty, "Subtracted once for each time they were",
+      defaults.frequency_penalty);
   command.add_option("--seed", f.seed, "The same seed gives the same text")->group("Sampling");
   command.add_option("--logit-bias", f.logit_bias, "ID=VALUE, added to a token's logit; may be repeated")
       ->allow_extra_args(false)
@@ -100,16 +100,17 @@ SamplingFlags model_advice(const Checkpoint& checkpoint) {
 }
 
 Result<SamplingParams> sampling_params(const SamplingFlags& f) {
+  const api::Sampling defaults;
   SamplingParams p;
-  p.temperature = f.temperature.value_or(0.7f);
-  p.top_k = f.top_k.value_or(40);
-  p.top_p = f.top_p.value_or(0.95f);
-  p.min_p = f.min_p.value_or(0.05f);
-  p.typical_p = f.typical_p.value_or(1.0f);
-  p.repetition_penalty = f.repetition_penalty.value_or(1.0f);
-  p.penalty_last_n = f.penalty_last_n.value_or(p.penalty_last_n);
-  p.presence_penalty = f.presence_penalty.value_or(0.0f);
-  p.frequency_penalty = f.frequency_penalty.value_or(0.0f);
+  p.temperature = f.temperature.value_or(defaults.temperature);
+  p.top_k = f.top_k.value_or(defaults.top_k);
+  p.top_p = f.top_p.value_or(defaults.top_p);
+  p.min_p = f.min_p.value_or(defaults.min_p);
+  p.typical_p = f.typical_p.value_or(defaults.typical_p);
+  p.repetition_penalty = f.repetition_penalty.value_or(defaults.repetition_penalty);
+  p.penalty_last_n = f.penalty_last_n.value_or(defaults.repetition_last_n);
+  p.presence_penalty = f.presence_penalty.value_or(defaults.presence_penalty);
+  p.frequency_penalty = f.frequency_penalty.value_or(defaults.frequency_penalty);
   p.seed = f.seed;
   for (const std::string& text : f.logit_bias) {
     KL_TRY(const auto bias, parse_bias(text));

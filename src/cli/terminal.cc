@@ -35,6 +35,46 @@ bool colours_wanted() {
   return !(no_color && *no_color) && term && std::strcmp(term, "dumb") != 0;
 }
 
+// As much of a text as fits into some columns, whole characters only.
+std::string cut_to_columns(std::string_view text, int columns) {
+  size_t end = 0;
+  while (end < text.size()) {
+    size_t next = end + 1;
+    while (next < text.size() && (static_cast<unsigned char>(text[next]) & 0xc0) == 0x80) next++;
+    if (display_width(text.substr(0, next)) > columns) break;
+    end = next;
+  }
+  return std::string(text.substr(0, end));
+}
+
+std::string progress_line(const std::string& label, double fraction, std::vector<std::string> parts, int width) {
+  constexpr int kSmallestBar = 8, kLargestBar = 40;
+  parts.insert(parts.begin(), {label, fmt::format("{:.0f}%", fraction * 100.0)});
+  std::vector<size_t> order;  // the most important first
+  if (parts.size() > 2) order.push_back(parts.size() - 1);
+  order.insert(order.end(), {1, 0});
+  for (size_t i = parts.size(); i-- > 3;) order.push_back(i - 1);
+  std::vector<bool> kept(parts.size());
+  int used = 0;
+  for (const size_t i : order) {
+    if (used == 0) parts[i] = cut_to_columns(parts[i], width);
+    const int needed = display_width(parts[i]) + (used == 0 ? 0 : 2);
+    if (parts[i].empty() || used + needed > width) continue;
+    kept[i] = true;
+    used += needed;
+  }
+  std::string line;
+  for (size_t i = 0; i < parts.size(); i++) {
+    if (kept[i]) line += (line.empty() ? "" : "  ") + parts[i];
+    const int room = width - used - 3;
+    if (i != 0 || !kept[0] || room < kSmallestBar) continue;
+    const int cells = std::min(room, kLargestBar), filled = static_cast<int>(fraction * cells);
+    line += " [" + std::string(static_cast<size_t>(filled), '#') +
+            std::string(static_cast<size_t>(cells - filled), '.') + "]";
+  }
+  return line;
+}
+
 }  // namespace
 
 bool stdout_is_terminal() {
@@ -67,7 +107,7 @@ std::string_view style_code(Style style, bool on_stderr) {
 int terminal_width() {
   winsize size{};
   for (int fd : {STDERR_FILENO, STDOUT_FILENO})
-    if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return std::max<int>(size.ws_col, 20);
+    if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return std::max<int>(size.ws_col, 10);
   return 80;
 }
 
@@ -112,6 +152,11 @@ void clear_interrupt() {
   g_interrupts.store(0, std::memory_order_relaxed);
 }
 
+void release_interrupts() {
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
+}
+
 CancelOnInterrupt::CancelOnInterrupt(bool wake_reads) {
   watcher_ = std::thread([this, wake_reads, thread = pthread_self()] {
     while (!done_) {
@@ -133,35 +178,26 @@ ProgressBar::~ProgressBar() {
   clear();
 }
 
-void ProgressBar::update(double fraction, const std::string& detail) {
+void ProgressBar::update(double fraction, const std::vector<std::string>& details) {
   using namespace std::chrono_literals;
   if (g_quiet || !stderr_is_terminal()) return;
   const auto now = std::chrono::steady_clock::now();
-  if (now - start_ < 300ms || (drawn_ && now - drawn_at_ < 100ms)) return;
-  drawn_ = true;
-  drawn_at_ = now;
-  fraction = std::clamp(fraction, 0.0, 1.0);
-  const std::string tail = fmt::format(" {:3.0f}%{}{}", fraction * 100.0, detail.empty() ? "" : "  ", detail);
+  if (now - start_ < 300ms || (drawn_ > 0 && now - drawn_at_ < 100ms)) return;
   const int width = terminal_width() - 1;
-  const int room = width - display_width(label_) - static_cast<int>(tail.size()) - 3;
-  std::string line = label_;
-  if (room >= 8) {
-    const int cells = std::min(room, 40), filled = static_cast<int>(fraction * cells);
-    line += " [";
-    for (int i = 0; i < cells; i++) line += i < filled ? '#' : '.';
-    line += "]";
-  }
-  line += tail;
-  if (static_cast<int>(line.size()) > width) line.resize(static_cast<size_t>(width));
-  fmt::print(stderr, "\r\x1b[K{}", line);
+  if (drawn_ > width) clear();  // the terminal became narrower
+  const std::string line = progress_line(label_, std::clamp(fraction, 0.0, 1.0), details, width);
+  const int columns = display_width(line);
+  fmt::print(stderr, "\r{}{:{}}", line, "", std::max(drawn_ - columns, 0));
   std::fflush(stderr);
+  drawn_ = std::max(columns, 1);
+  drawn_at_ = now;
 }
 
 void ProgressBar::clear() {
-  if (!drawn_) return;
-  fmt::print(stderr, "\r\x1b[K");
+  if (drawn_ == 0) return;
+  fmt::print(stderr, "\r{:{}}\r", "", std::min(drawn_, terminal_width() - 1));
   std::fflush(stderr);
-  drawn_ = false;
+  drawn_ = 0;
 }
 
 std::string human_bytes(uint64_t bytes) {

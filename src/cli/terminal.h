@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "base/result.h"
 
@@ -18,7 +19,7 @@ bool stdin_is_terminal();
 // Escape codes for `what` on this stream, or nothing: not a terminal, NO_COLOR set, or TERM=dumb.
 enum class Style { kPlain, kDim, kBold, kRed, kCyan };
 std::string_view style_code(Style style, bool on_stderr);
-int terminal_width();  // columns of stderr's or stdout's terminal, 80 where unknown, at least 20
+int terminal_width();  // columns of stderr's or stdout's terminal, 80 where unknown, at least 10
 
 // Writes to standard output, all of it. False when nobody reads any more (a closed pipe) or the disk is full.
 bool write_out(std::string_view text);
@@ -33,6 +34,8 @@ void catch_interrupts();
 bool interrupted();  // Ctrl-C since the last clear_interrupt()
 bool terminated();   // SIGTERM
 void clear_interrupt();
+// For work that asks no flag and holds nothing: from now on they end the process at once.
+void release_interrupts();
 
 // A flag that Ctrl-C and SIGTERM set while this lives, for work that asks a flag.
 class CancelOnInterrupt {
@@ -49,18 +52,19 @@ class CancelOnInterrupt {
 };
 
 // A bar on standard error, drawn only on a terminal, at most ten times a second, first after 300 ms. Otherwise, and
-// under --quiet, silent.
+// under --quiet, silent. It needs no escape codes: spaces wipe out what was there.
 class ProgressBar {
  public:
   explicit ProgressBar(std::string label);
   ~ProgressBar();  // clears the line
-  void update(double fraction, const std::string& detail = "");
+  // Where the line is too narrow the last detail stays longest, then the share, the label, the other details.
+  void update(double fraction, const std::vector<std::string>& details = {});
   void clear();
 
  private:
   std::string label_;
   std::chrono::steady_clock::time_point start_, drawn_at_{};
-  bool drawn_ = false;
+  int drawn_ = 0;  // columns of the line on the screen
 };
 
 std::string human_bytes(uint64_t bytes);     // "92.9 MB"

@@ -24,14 +24,14 @@ LIMIT_S = 60
 class Terminal:
     """The program on a terminal of its own; `text` is all that it wrote."""
 
-    def __init__(self, arguments, environment, folder, columns=80):
+    def __init__(self, arguments, environment, folder, columns=80, program=PROGRAM):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
         def own_terminal():
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        self.process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdin=slave, stdout=slave, stderr=slave,
+        self.process = subprocess.Popen([program, *map(str, arguments)], stdin=slave, stdout=slave, stderr=slave,
                                         env=environment, cwd=folder, preexec_fn=own_terminal)
         os.close(slave)
         self.text, self.read_to = "", 0

@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from cli_support import PROGRAM, REAL_MODEL, TINY, CliCase, Gguf, needs_real_model  # noqa: E402
 
 COMMANDS = ["run", "pull", "list", "rm", "verify", "inspect", "tokenize", "render", "logits", "perplexity", "bench",
-            "convert", "quantize", "preset", "completion", "version"]
+            "convert", "quantize", "imatrix", "preset", "completion", "version"]
 MALFORMED, USAGE, NOT_FOUND, UNSUPPORTED, NO_ROOM, NO_IO = 1, 2, 3, 4, 5, 6
 TINY_MODEL = TINY / "llama-mqa.gguf"
 
@@ -129,6 +129,33 @@ class Inspect(CliCase):
         full = json.loads(self.out("inspect", TINY_MODEL, "--json", "--kv", "f32"))
         self.assertGreater(full["memory"]["kv_bytes_per_token"], facts["memory"]["kv_bytes_per_token"])
 
+    def test_layers_and_tensors(self):
+        folder = TINY.parent / "hf/deepseek-v3-mtp"
+        spec = json.loads(self.out("inspect", folder, "--json"))["spec"]
+        self.assertIn("latent attention", spec["layer_groups"][0]["what"])
+        self.assertIn("sigmoid", spec["layer_groups"][-1]["what"])
+        self.assertTrue(spec["kept_for_speculation"])
+        self.assertEqual(spec["ignored_tensors"], [])
+        for word in ("for speculation", "used tensors", "layers 0"):
+            self.assertIn(word, self.out("inspect", folder))
+
+    def test_a_plan(self):
+        plans = TINY.parent.parent / "plans"
+        rows = {row["name"]: row for row in json.loads((plans / "plans.json").read_text())["plans"]}
+        path = plans / rows["deepseek-v3"]["config"]
+        plan = json.loads(self.out("inspect", "--plan", path, "--type", "Q4_K_M", "--ctx", 32768, "--json"))
+        self.assertEqual(plan["parameters"], rows["deepseek-v3"]["parameters"])
+        self.assertEqual(plan["active_parameters"], rows["deepseek-v3"]["active"])
+        self.assertTrue(4.5 < plan["bits_per_weight"] < 5.2, plan)
+        self.assertEqual(plan["kv_bytes"], plan["kv_bytes_per_token"] * 32768)
+        larger = json.loads(self.out("inspect", "--plan", path, "--type", "q8_0", "--ctx", 32768, "--kv", "q8_0", "--json"))
+        self.assertGreater(larger["file_bytes"], plan["file_bytes"])
+        self.assertLess(larger["kv_bytes"], plan["kv_bytes"])
+        for word in ("active", "recurrent state", "total"):
+            self.assertIn(word, self.out("inspect", "--plan", plans / "configs/qwen3-next-80b-a3b.json"))
+        self.assertIn("Q4_K_M", self.error(MALFORMED, "inspect", "--plan", path, "--type", "Q4_K_X"))
+        self.assertIn("architectures", self.error(MALFORMED, "inspect", "--plan", self.file("config.json", b"{}")))
+
     def test_a_folder(self):
         self.assertEqual(json.loads(self.out("inspect", TINY.parent / "hf/llama-mqa", "--json"))["format"], "huggingface")
 
@@ -212,6 +239,18 @@ class Render(CliCase):
         self.error(MALFORMED, "render", "--template", fine, self.file("bad.json", "{nonsense"))
         self.assertIn("NAME=JSON", self.error(MALFORMED, "render", "--template", fine, messages, "--arg", "mood"))
         self.error(NOT_FOUND, "render", "--template", fine, "nosuch.json")
+
+    def test_render_ends_in_time(self):
+        messages = self.file("m.json", self.MESSAGES)
+        slow = self.file("slow.jinja", "{% set l = range(99999)|list %}{% for a in l %}{% if -1 in l %}{% endif %}{% endfor %}")
+        self.assertIn("more than is allowed", self.error(NO_ROOM, "render", "--template", slow, messages))
+        long = self.file("long.jinja", "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            run = subprocess.Popen([PROGRAM, "render", "--template", long, messages], env=self.environment, stderr=subprocess.PIPE)
+            time.sleep(0.2)
+            run.send_signal(number)
+            run.communicate(timeout=30)
+            self.assertIn(run.returncode, (-number, 128 + number, NO_ROOM))
 
 
 class Presets(CliCase):
@@ -381,6 +420,25 @@ class RealModel(CliCase):
         self.assertRegex(message, r"the prompt has \d+ tokens.*room for 127")
         message = self.error(NO_ROOM, "run", REAL_MODEL, "hi", "--memory", "10MB")
         self.assertRegex(message, r"weights \d+ MiB.*can be used")
+
+    def test_a_model_that_becomes_shorter(self):
+        copy = self.file("short.gguf", REAL_MODEL.read_bytes())
+        for stage in ("answer", "prompt"):
+            with self.subTest(stage=stage):
+                copy.write_bytes(REAL_MODEL.read_bytes())
+                run = subprocess.Popen([PROGRAM, "run", "-m", copy, *(["Write a long story."] if stage == "answer" else [])],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                       env=self.environment, cwd=self.folder)
+                if stage == "answer":
+                    self.assertTrue(run.stdout.read(8))
+                    os.truncate(copy, 4096)
+                    _, told = run.communicate(timeout=60)
+                    self.assertEqual(run.returncode, NO_IO, told)
+                    self.assertIn("became shorter", told.decode())
+                else:  # before it is opened
+                    os.truncate(copy, 4096)
+                    _, told = run.communicate(b"Hello", timeout=60)
+                    self.assertEqual(run.returncode, MALFORMED, told)
 
     def test_the_end_of_the_context_is_told(self):
         done = self.run_model("Write a long story.", "--ctx", 64, "--temp", 0)
