@@ -194,6 +194,7 @@ struct SuperSearch {
   }
   int factor(float wanted_value, float unit) const {
     const float ratio = wanted_value * inverse(unit);
+    if (std::isnan(ratio)) return std::clamp(0, first, last);  // weights that are no numbers
     return static_cast<int>(std::floor(std::clamp(ratio, static_cast<float>(first), static_cast<float>(last)) + 0.5f));
   }
 
