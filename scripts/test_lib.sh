@@ -112,8 +112,11 @@ check_names() {
 # What `./test long` came to is committed: nobody waits for it in CI.
 keep_summary() {
   {
-    printf '`./test long`, %s, %s\n\n' "$(date -u +%F)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
+    printf '`./test long`, %s, commit %s, %s\n\n' "$(date -u +%F)" "$(git -C "$root" describe --always --dirty)" \
+      "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
     sed 's/^/    /' "$test_logs/summary"
+    printf '\nInputs of every fuzz target:\n\n'
+    sort "$test_logs/fuzz-long/lines" | sed 's/^/    /'
   } >"$root/docs/test-long.md"
 }
 
