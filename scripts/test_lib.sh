@@ -92,7 +92,7 @@ wanted() {
     case $word in
       default) [ "$set" = default ] && return ;;
       full) [ "$set" != long ] && return ;;
-      long) [ "$set" = long ] && return ;;
+      long) [[ $set = @(long|fetch) ]] && return ;;
       "$name") return ;;
     esac
   done
