@@ -19,6 +19,22 @@ count_results() {  # EXIT_CODE LOG RESULTS
   python3 "$root/scripts/count_results.py" "$@"
 }
 
+# in_shards NAME COMMAND...: a GoogleTest program as one process a core, each with its share of the cases. Programs whose
+# tests measure the machine or load real models stay whole.
+in_shards() {
+  local name=$1 shards shard jobs=() status=0
+  shift
+  shards=$(nproc)
+  [[ $name != @(*-limits|dev-oracle|dev-eval)* ]] || shards=1
+  for ((shard = 0; shard < shards; ++shard)); do
+    GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard timeout --foreground -k 10 "$program_limit_s" "$@" \
+      --gtest_output="json:$results/$name-$shard.json" &
+    jobs+=($!)
+  done
+  for shard in "${jobs[@]}"; do wait "$shard" || status=1; done
+  return $status
+}
+
 # gtest PRESET FOLDER [NAME=VALUE...]: builds FOLDER's test program and runs it; $label sets its results apart
 gtest() {
   local preset=$1 folder=$2 where program
@@ -29,8 +45,7 @@ gtest() {
   for where in src tests; do
     program=$root/build/$preset/$where/$folder/${folder}_test
     [ -x "$program" ] || continue
-    timeout --foreground -k 10 "$program_limit_s" env "$@" "${runner[@]}" "$program" --gtest_brief=1 \
-      --gtest_output="json:$results/$preset-$folder${label:+-$label}.json"
+    in_shards "$preset-$folder${label:+-$label}" env "$@" "${runner[@]}" "$program" --gtest_brief=1
     return
   done
   echo "there is no program ${folder}_test"

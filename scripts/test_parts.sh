@@ -18,9 +18,12 @@ quick=(KINGLET_TEST_LEVEL=default 'GTEST_FILTER=-*RealModel*')
 
 define_parts() {
   local folder file
-  local all bits compute
+  local all bits threads compute
   all=$(program_folders | paste -sd,)
-  bits=$(program_folders | only kernels nn engine oracle bits)  # where bits of logits are made or compared
+  # Where bits of logits are made or compared. The oracles run once, by the `dev` preset: that a compiler or an instruction
+  # set gives the hashes of `bits` says that it gives the logits which the oracles found right.
+  bits=$(program_folders | only kernels engine bits)
+  threads=$(program_folders | only base kernels cache engine eval hub convert bits)  # whatever starts some
   # What the aarch64 preset builds; the oracles are left to x86, since the hashes of `bits` say the rest.
   compute=$(program_folders | only base kernels formats families nn cache bits)
 
@@ -45,17 +48,17 @@ define_parts() {
 
   part full format "clang-format" check_format
   [ -z "$bits" ] || {
-    part full isa "every instruction set of this machine: $bits" test_isa_levels "$bits" "${quick[@]}"
+    part full isa "every instruction set of this machine" test_isa_levels "${quick[@]}"
     part full glibc "the same bits with glibc's CPU features masked" test_masked_glibc "$bits"
     part full clang "the same by clang 19, release" gtests clang "$bits" "${quick[@]}"
   }
   part full asan "AddressSanitizer, UndefinedBehaviorSanitizer" gtests asan "$all" "${quick[@]}"
-  part full tsan "ThreadSanitizer" gtests tsan "$all" "${quick[@]}"
+  part full tsan "ThreadSanitizer" gtests tsan "$threads" "${quick[@]}"
   [ ! -e "$root/fuzz/CMakeLists.txt" ] || part full fuzz "20 seconds of every fuzz target" test_fuzzers 20
   part full aarch64 "64-bit ARM under qemu-user: $compute" test_aarch64 "$compute"
 
   [ ! -e "$root/fuzz/CMakeLists.txt" ] || part long fuzz-long "10 minutes of every fuzz target" test_fuzzers 600
-  [ -z "$bits" ] || part long isa-long "real weights on every instruction set" test_isa_levels "$bits" KINGLET_TEST_LEVEL=long
+  [ -z "$bits" ] || part long isa-long "real weights on every instruction set" test_isa_levels KINGLET_TEST_LEVEL=long
 }
 
 check_format() {
@@ -88,15 +91,15 @@ test_textlib() {
   return $code
 }
 
-test_isa_levels() {  # FOLDERS [NAME=VALUE...]
-  local level levels status=0 folders=$1
-  shift
+# The tests of `kernels` and the random batches of `bits` go through all levels by themselves, in whatever part they run.
+test_isa_levels() {  # [NAME=VALUE...]
+  local level levels status=0
   build_preset dev isa_levels
   levels=$(build/dev/tests/support/isa_levels) || return
   echo "this machine has:" $levels
   for level in $levels; do
     echo "=== KINGLET_ISA=$level"
-    label=$level gtests dev "$folders" "KINGLET_ISA=$level" "$@" || status=1
+    label=$level gtests dev engine,bits "KINGLET_ISA=$level" "$@" || status=1
   done
   return $status
 }
