@@ -13,18 +13,18 @@ class Printer {
   Printer(const Conversation& conversation, const AnswerOptions& options)
       : markers_(conversation.markers()), options_(options) {}
 
-  bool put(const ReasoningPiece& piece) {
+  bool put(const Event& event) {
     if (!options_.print) return true;
     bool alive = true;
-    if (!piece.reasoning.empty() && !options_.hide_thinking) {
+    if (!event.reasoning.empty() && !options_.hide_thinking) {
       if (!thinking_)
         alive = write_out(fmt::format("{}{}\n", style_code(Style::kDim, false), markers_ ? markers_->open : ""));
       thinking_ = true;
-      alive = alive && write_out(piece.reasoning);
+      alive = alive && write_out(event.reasoning);
     }
-    if (!piece.answer.empty()) {
+    if (!event.text.empty()) {
       alive = alive && end_thinking();
-      alive = alive && write_out(piece.answer);
+      alive = alive && write_out(event.text);
     }
     return alive;
   }
@@ -50,20 +50,11 @@ Result<Answer> stream_answer(Engine& engine, const Conversation& conversation, P
   request.max_tokens = options.max_tokens;
   request.stop = options.stop;
   request.grammar = options.grammar;
+  if (conversation.markers()) request.thinking = Thinking{*conversation.markers(), prompt.inside_reasoning};
   KL_TRY(const std::shared_ptr<Generation> generation, engine.submit(std::move(request)));
 
   Answer answer;
   Printer printer(conversation, options);
-  std::optional<ReasoningSplitter> splitter;
-  if (conversation.markers()) splitter.emplace(*conversation.markers(), prompt.inside_reasoning);
-  auto take = [&](const ReasoningPiece& piece) {
-    answer.reasoning += piece.reasoning;
-    answer.text += piece.answer;
-    if (!answer.pipe_closed && !printer.put(piece)) {
-      answer.pipe_closed = true;
-      generation->cancel();
-    }
-  };
   bool asked_to_stop = false;
   for (bool ended = false; !ended;) {
     if (!asked_to_stop && (interrupted() || terminated())) {
@@ -72,15 +63,28 @@ Result<Answer> stream_answer(Engine& engine, const Conversation& conversation, P
     }
     const std::optional<Event> event = generation->next_event(std::chrono::milliseconds(50));
     if (!event) continue;
-    if (!event->text.empty()) take(splitter ? splitter->push(event->text) : ReasoningPiece{"", event->text});
+    answer.reasoning += event->reasoning;
+    answer.text += event->text;
+    if (!answer.pipe_closed && !printer.put(*event)) {
+      answer.pipe_closed = true;
+      generation->cancel();
+    }
     if (event->finish) {
       answer.finish = *event->finish;
       ended = true;
     }
   }
-  if (splitter) take(splitter->finish());
   printer.end_thinking();
   return answer;
+}
+
+std::optional<std::string> length_note(const Answer& answer, const AnswerOptions& options) {
+  if (answer.finish.reason != FinishReason::kLength) return std::nullopt;
+  const bool limited = options.max_tokens > 0 && answer.finish.stats.generated_tokens >= options.max_tokens;
+  const char* bound = limited ? "--max-tokens was reached" : "the context is full";
+  if (answer.text.empty() && !answer.reasoning.empty())
+    return fmt::format("{} before the thinking came to an end; allow more, or use --no-think", bound);
+  return fmt::format("the answer ended because {}", bound);
 }
 
 std::string speed_text(const RequestStats& s) {

@@ -173,8 +173,7 @@ class Chat {
     if (answer->finish.reason == FinishReason::kError && answer->finish.error) return fail(*answer->finish.error);
     conversation_.messages.push_back({"assistant", answer->text, answer->reasoning});
     write_out("\n");
-    if (answer->finish.reason == FinishReason::kLength)
-      note("the answer ended because the context or --max-tokens was reached");
+    if (const auto cut = length_note(*answer, options_)) note(*cut);
     if (show_stats_) note(speed_text(answer->finish.stats));
     return write_out("\n");
   }

@@ -2,11 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include <nlohmann/json.hpp>
 
 namespace kinglet::cli {
 
 using nlohmann::ordered_json;
+
+namespace {
+constexpr const char* kThinkNames[] = {"enable_thinking", "thinking"};
+}
 
 Result<Conversation> Conversation::create(const Checkpoint& checkpoint, std::shared_ptr<const Tokenizer> tokenizer) {
   Conversation conversation;
@@ -19,6 +26,13 @@ Result<Conversation> Conversation::create(const Checkpoint& checkpoint, std::sha
   conversation.template_ = std::move(found).value();
   conversation.markers_ = find_reasoning_markers(conversation.template_->source());
   return conversation;
+}
+
+bool Conversation::knows_think() const {
+  if (!template_) return false;
+  const std::string_view source = template_->source();
+  return std::any_of(std::begin(kThinkNames), std::end(kThinkNames),
+                     [&](const char* name) { return source.find(name) != std::string_view::npos; });
 }
 
 Result<Prompt> Conversation::render(size_t first) const {
@@ -39,7 +53,11 @@ Result<Prompt> Conversation::render(size_t first) const {
   }
   RenderRequest request;
   request.messages_json = list.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-  if (think) request.args_json = ordered_json{{"enable_thinking", *think}}.dump();
+  if (think) {
+    ordered_json arguments;
+    for (const char* name : kThinkNames) arguments[name] = *think;
+    request.args_json = arguments.dump();
+  }
   KL_TRY(const std::string text, template_->render(request));
   prompt.inside_reasoning = markers_ && prompt_opens_reasoning(text, *markers_);
   KL_TRY(prompt.tokens, tokenizer_->encode(text, {.add_special = false, .parse_special = true}));

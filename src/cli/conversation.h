@@ -32,10 +32,12 @@ class Conversation {
   static Result<Conversation> create(const Checkpoint& checkpoint, std::shared_ptr<const Tokenizer> tokenizer);
 
   bool uses_template() const { return template_ != nullptr; }
+  // Whether the template asks if the model is to think.
+  bool knows_think() const;
   const std::optional<ReasoningMarkers>& markers() const { return markers_; }
 
   std::string system;
-  std::optional<bool> think;  // the template's enable_thinking
+  std::optional<bool> think;  // for the template, under the names that templates know
   std::vector<Message> messages;
 
   // The prompt for the next answer, with at most `room` tokens: the oldest turns are dropped until it fits (the system

@@ -188,7 +188,7 @@ void add_preset(CLI::App& app, Invocation& invocation) {
   save->add_option("--system", preset->system, "The system prompt");
   save->add_option("-c,--ctx", preset->context, "Longest context in tokens")->check(CLI::NonNegativeNumber);
   save->add_option("-n,--max-tokens", preset->max_tokens, "Tokens of an answer at most")->check(CLI::PositiveNumber);
-  save->add_flag("--think,!--no-think", preset->think, "Let the model think first, or not");
+  add_think_flags(*save, preset->think);
   add_sampling_flags(*save, preset->sampling);
   save->callback([&invocation, preset] {
     invocation.action = [preset]() -> Result<int> {

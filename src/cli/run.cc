@@ -86,7 +86,7 @@ Result<AnswerOptions> answer_options(const RunFlags& flags, const Checkpoint& ch
   return options;
 }
 
-Result<int> finish(const Answer& answer, const RunFlags& flags) {
+Result<int> finish(const Answer& answer, const RunFlags& flags, const AnswerOptions& options) {
   if (answer.finish.error) return *answer.finish.error;
   const char* reason = finish_reason_name(answer.finish.reason);
   if (flags.json) {
@@ -107,8 +107,7 @@ Result<int> finish(const Answer& answer, const RunFlags& flags) {
   if (answer.pipe_closed) return kExitBrokenPipe;
   if (flags.stats) fmt::print(stderr, "{}\n", speed_text(answer.finish.stats));
   if (answer.finish.reason == FinishReason::kCancelled) return terminated() ? kExitTerminated : kExitInterrupted;
-  if (answer.finish.reason == FinishReason::kLength && !flags.max_tokens)
-    note("the answer ended because the context is full");
+  if (const auto text = length_note(answer, options)) note(*text);
   return kExitOk;
 }
 
@@ -143,12 +142,15 @@ Result<int> run(RunFlags flags) {
   if (!conversation.uses_template()) note("the model has no chat template: the text goes in as it is and is continued");
   conversation.system = flags.system.value_or("");
   conversation.think = flags.think;
+  if (flags.think && !conversation.knows_think())
+    note(fmt::format("the model's template does not ask about thinking: {} changes nothing",
+                     *flags.think ? "--think" : "--no-think"));
   if (prompt.empty()) return chat_loop(*engine, std::move(conversation), options, flags.stats);
 
   conversation.messages.push_back({"user", prompt, ""});
   KL_TRY(Prompt rendered, conversation.prompt(engine->context() - 1));
   KL_TRY(const Answer answer, stream_answer(*engine, conversation, std::move(rendered), options));
-  return finish(answer, flags);
+  return finish(answer, flags, options);
 }
 
 }  // namespace
@@ -162,9 +164,8 @@ void add_run(CLI::App& app, Invocation& invocation) {
   command->add_option("-m,--model", flags->model.model, "The model, where the only word is to be the prompt");
   command->add_option("-s,--system", flags->system, "The system prompt");
   command->add_option("-n,--max-tokens", flags->max_tokens, "Tokens of an answer at most")->check(CLI::PositiveNumber);
-  command->add_flag("--think,!--no-think", flags->think,
-                    "Let the model think first, or not (where its template knows)");
-  command->add_flag("--hide-thinking", flags->hide_thinking, "Don't show the thinking");
+  add_think_flags(*command, flags->think);
+  command->add_flag("--hide-thinking", flags->hide_thinking, "Don't show the thinking; the model thinks all the same");
   command->add_option("--format", flags->format, "json, or the file of a JSON schema that the answer must follow");
   command->add_option("--stop", flags->stop, "End the answer before this text; may be repeated")
       ->allow_extra_args(false);

@@ -80,6 +80,13 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& f) {
       ->group("Sampling");
 }
 
+void add_think_flags(CLI::App& command, std::optional<bool>& think) {
+  // By a function: bound to an optional, the library's flag would be a count, and start as 0.
+  command.add_flag_function(
+      "--think,!--no-think", [&think](int64_t count) { think = count > 0; },
+      "Let the model think first, or not (where its template knows)");
+}
+
 SamplingFlags model_advice(const Checkpoint& checkpoint) {
   SamplingFlags advice;
   if (checkpoint.format == CheckpointFormat::kGguf) {

@@ -28,6 +28,8 @@ struct SamplingFlags {
 };
 
 void add_sampling_flags(CLI::App& command, SamplingFlags& flags);
+// --think, --no-think; neither leaves `think` absent, and the template decides.
+void add_think_flags(CLI::App& command, std::optional<bool>& think);
 
 // generation_config.json or general.sampling.* of the model, as far as it says.
 SamplingFlags model_advice(const Checkpoint& checkpoint);

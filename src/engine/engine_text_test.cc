@@ -185,6 +185,39 @@ TEST_F(EngineText, AGrammarIsFollowedAndEndsTheAnswer) {
   }
 }
 
+TEST_F(EngineText, StopStringsAreLookedForInTheAnswerOnly) {
+  start("<t>one. two.</t>\n\nthree. four");
+  Request request = greedy();
+  request.stop = {"."};
+  request.thinking = Thinking{{"<t>", "</t>"}};
+  Completion completion = run(request);
+  EXPECT_EQ(completion.reasoning, "one. two.");
+  EXPECT_EQ(completion.text, "three");
+  EXPECT_EQ(completion.finish.stop_string, ".");
+  request.max_tokens = 7;
+  completion = run(request);
+  EXPECT_EQ(completion.reasoning, "one.");
+  EXPECT_EQ(completion.text, "");
+  EXPECT_EQ(completion.finish.reason, FinishReason::kLength);
+  request.thinking.reset();
+  EXPECT_EQ(run(request).text, "<t>one");
+  request.thinking = Thinking{{"<t>", ""}};
+  EXPECT_FALSE(engine_->submit(request).ok());
+}
+
+TEST_F(EngineText, AGrammarBeginsAfterTheThinking) {
+  start("abc</t>123x");
+  auto grammar = Grammar::from_regex(tokenizer_, "[0-9]{3}");
+  ASSERT_TRUE(grammar.ok()) << grammar.error().message;
+  Request request = greedy();
+  request.grammar = *grammar;
+  request.thinking = Thinking{{"<t>", "</t>"}, true};
+  const Completion completion = run(request);
+  EXPECT_EQ(completion.reasoning, "abc");
+  EXPECT_EQ(completion.text, "123");
+  EXPECT_EQ(completion.finish.reason, FinishReason::kStop);
+}
+
 TEST_F(EngineText, AGrammarOfAnotherTokenizerIsRefused) {
   start("x");
   auto grammar = Grammar::from_regex(byte_tokenizer(), "a");

@@ -80,6 +80,7 @@ Completion GenerationHandle::wait() {
     completion.tokens.insert(completion.tokens.end(), event->tokens.begin(), event->tokens.end());
     std::move(event->logprobs.begin(), event->logprobs.end(), std::back_inserter(completion.logprobs));
     completion.text += event->text;
+    completion.reasoning += event->reasoning;
     if (event->finish) completion.finish = std::move(*event->finish);
   }
   return completion;

@@ -11,8 +11,15 @@
 #include "base/result.h"
 #include "sampling/sampler.h"
 #include "text/grammar.h"
+#include "text/reasoning.h"
 
 namespace kinglet {
+
+// How a model that thinks sets its thinking off from its answer.
+struct Thinking {
+  ReasoningMarkers markers;
+  bool open = false;  // the prompt ends inside the thinking
+};
 
 struct Request {
   std::vector<int32_t> prompt;  // at least one token, fewer than the context
@@ -23,6 +30,9 @@ struct Request {
   bool ignore_eos = false;                 // the vocabulary's end-of-generation tokens don't end the answer
   bool skip_special = true;                // special tokens leave no text
   std::shared_ptr<const Grammar> grammar;  // compiled for the engine's tokenizer; may be null
+  // Thinking comes out apart, and neither stop strings nor the grammar concern it. With a grammar, a model thinks only
+  // where the prompt opens the thinking.
+  std::optional<Thinking> thinking;
 };
 
 enum class FinishReason {
@@ -60,6 +70,7 @@ struct Event {
   std::vector<int32_t> tokens;         // chosen in this step, a stop token included
   std::vector<SampledToken> logprobs;  // one a token when SamplingParams::logprobs >= 0, else empty
   std::string text;                    // complete UTF-8; never a part of a stop string; empty without a tokenizer
+  std::string reasoning;               // complete UTF-8: what the model thinks, with Request::thinking
   std::optional<FinishInfo> finish;
 };
 
@@ -67,7 +78,7 @@ struct Event {
 struct Completion {
   std::vector<int32_t> tokens;
   std::vector<SampledToken> logprobs;
-  std::string text;
+  std::string text, reasoning;
   FinishInfo finish;
 };
 

@@ -42,6 +42,9 @@ Status check_request(Request* request, const RequestLimits& limits) {
   if (!request->stop.empty() && limits.tokenizer == nullptr) {
     return invalid("stop: the model has no tokenizer, so there is no text to look for stop strings in");
   }
+  if (request->thinking && (request->thinking->markers.open.empty() || request->thinking->markers.close.empty())) {
+    return invalid("thinking: its markers are empty");
+  }
   if (request->grammar && request->grammar->tokenizer().get() != limits.tokenizer) {
     return invalid("grammar: it was compiled for another tokenizer than the model's");
   }

@@ -15,6 +15,7 @@ Sequence::Sequence(Request request, std::shared_ptr<const Tokenizer> tokenizer, 
       submitted_(submitted) {
   if (request_.grammar) grammar_.emplace(request_.grammar);
   if (tokenizer_) detokenizer_.emplace(tokenizer_, request_.skip_special);
+  if (request_.thinking) splitter_.emplace(request_.thinking->markers, request_.thinking->open);
   stats_.prompt_tokens = static_cast<int64_t>(tokens_.size());
   stats_.seed = sampler_.seed();
 }
@@ -58,18 +59,44 @@ bool Sequence::is_stop_token(int32_t token) const {
   return !request_.ignore_eos && tokenizer_ && tokenizer_->is_end_of_generation(token);
 }
 
-std::string Sequence::take_text(int32_t token) {
-  return detokenizer_ ? stops_.push(detokenizer_->push(token)) : "";
+// Special tokens leave no text, except those that set the thinking off.
+std::string Sequence::detokenize(int32_t token) {
+  if (!detokenizer_) return "";
+  const std::string_view spelling = tokenizer_->token_text(token);
+  const bool marker = request_.thinking && tokenizer_->is_special(token) &&
+                      (spelling == request_.thinking->markers.open || spelling == request_.thinking->markers.close);
+  return marker ? detokenizer_->finish() + std::string(spelling) : detokenizer_->push(token);
+}
+
+void Sequence::put_piece(const ReasoningPiece& piece, Event* event) {
+  event->reasoning += piece.reasoning;
+  event->text += stops_.push(piece.answer);
+}
+
+void Sequence::put_text(const std::string& text, Event* event) {
+  if (!splitter_) return put_piece({"", text}, event);
+  const bool outside_grammar = grammar_ && splitter_->inside();
+  ReasoningPiece piece = splitter_->push(text);
+  if (outside_grammar) piece.answer.clear();  // the rest of a token that ended the thinking
+  put_piece(piece, event);
+}
+
+// Everything that was held back, at the end.
+void Sequence::flush_text(Event* event) {
+  if (detokenizer_) put_text(detokenizer_->finish(), event);
+  if (splitter_) put_piece(splitter_->finish(), event);
+  event->text += stops_.finish();
 }
 
 Result<SampledToken> Sequence::next_token(const Compute& compute, SamplingScratch& scratch,
                                           std::span<const float> logits) {
   std::span<const uint32_t> mask;
-  if (grammar_) {
+  const bool ruled = grammar_ && !(splitter_ && splitter_->inside());
+  if (ruled) {
     KL_TRY(mask, grammar_->mask());
   }
   KL_TRY(SampledToken sampled, sampler_.sample(compute, scratch, logits, static_cast<int64_t>(tokens_.size()), mask));
-  if (grammar_) KL_RETURN_IF_ERROR(grammar_->commit(sampled.token));
+  if (ruled) KL_RETURN_IF_ERROR(grammar_->commit(sampled.token));
   sampler_.accept(sampled.token);
   return sampled;
 }
@@ -84,18 +111,17 @@ Event Sequence::choose(const Compute& compute, SamplingScratch& scratch, std::sp
   Event event;
   event.tokens.push_back(token);
   if (request_.sampling.logprobs >= 0) event.logprobs.push_back(std::move(sampled).value());
-  event.finish = finish_after(token, &event.text);
+  event.finish = finish_after(token, &event);
   return event;
 }
 
-std::optional<FinishInfo> Sequence::finish_after(int32_t token, std::string* text) {
+std::optional<FinishInfo> Sequence::finish_after(int32_t token, Event* event) {
   const bool stop_token = is_stop_token(token);
-  if (!stop_token) *text = take_text(token);
+  if (!stop_token) put_text(detokenize(token), event);
   const bool sentence_over = grammar_ && grammar_->is_finished();
   const bool full = stats_.generated_tokens >= request_.max_tokens;
   if (!stop_token && !sentence_over && !full && !stops_.found()) return std::nullopt;
-  if (detokenizer_ && !stops_.found()) *text += stops_.push(detokenizer_->finish());
-  if (!stops_.found()) *text += stops_.finish();
+  flush_text(event);
   FinishInfo finish = info(stop_token || sentence_over || stops_.found() ? FinishReason::kStop : FinishReason::kLength);
   if (stop_token) {
     finish.stop_token = token;
@@ -107,10 +133,7 @@ std::optional<FinishInfo> Sequence::finish_after(int32_t token, std::string* tex
 
 Event Sequence::end(FinishReason reason, std::optional<Error> error) {
   Event event;
-  if (detokenizer_ && !stops_.found()) {
-    event.text = stops_.push(detokenizer_->finish());
-    event.text += stops_.finish();
-  }
+  flush_text(&event);
   event.finish = info(reason);
   event.finish->error = std::move(error);
   return event;

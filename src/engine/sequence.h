@@ -16,6 +16,7 @@
 #include "engine/stop_matcher.h"
 #include "sampling/sampler.h"
 #include "text/detokenizer.h"
+#include "text/reasoning.h"
 #include "text/tokenizer.h"
 
 namespace kinglet {
@@ -51,9 +52,12 @@ class Sequence {
 
  private:
   bool is_stop_token(int32_t token) const;
-  std::string take_text(int32_t token);
+  std::string detokenize(int32_t token);
+  void put_text(const std::string& text, Event* event);
+  void put_piece(const ReasoningPiece& piece, Event* event);
+  void flush_text(Event* event);
   Result<SampledToken> next_token(const Compute& compute, SamplingScratch& scratch, std::span<const float> logits);
-  std::optional<FinishInfo> finish_after(int32_t token, std::string* text);
+  std::optional<FinishInfo> finish_after(int32_t token, Event* event);
   FinishInfo info(FinishReason reason) const;
   double seconds() const;
 
@@ -63,6 +67,7 @@ class Sequence {
   Sampler sampler_;
   std::optional<GrammarState> grammar_;
   std::optional<StreamingDetokenizer> detokenizer_;
+  std::optional<ReasoningSplitter> splitter_;
   StopMatcher stops_;
   std::vector<PageId> pages_;
   std::vector<std::byte*> page_data_;

@@ -35,6 +35,8 @@ class ReasoningSplitter {
   ReasoningPiece push(std::string_view text);
   // What was held back. An unfinished block stays reasoning.
   ReasoningPiece finish();
+  // Whether a block is open.
+  bool inside() const { return state_ == State::kReasoning; }
 
  private:
   enum class State { kStart, kReasoning, kAfterClose, kAnswer };
