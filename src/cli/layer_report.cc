@@ -32,6 +32,8 @@ std::string attention_text(const LayerSpec& layer) {
       text += fmt::format(", {} {} positions", a.indexer.shared ? "reads the same" : "chooses", a.indexer.top_k);
   } else {
     text = fmt::format("attention, {} heads of {} sharing {}", a.heads, a.head_dim, a.kv_heads);
+    if (a.indexer.heads > 0)
+      text += fmt::format(", chooses {} blocks of {} positions", a.indexer.top_k, a.indexer.block);
   }
   if (a.window > 0) text += fmt::format(", window {}", a.window);
   if (a.rope.rotated == 0)

@@ -239,8 +239,10 @@ Result<ModelSpec> baseline_from_config(const Checkpoint& checkpoint, const std::
     b.activation = FfnActivation::kGeluTanh;
   else if (activation == "gelu")
     b.activation = FfnActivation::kGeluErf;
+  else if (activation == "swigluoai")
+    b.activation = FfnActivation::kSwigluOai;
   else if (activation != "silu")
-    r.unknown("hidden_act", activation, {"silu", "gelu", "gelu_pytorch_tanh"});
+    r.unknown("hidden_act", activation, {"silu", "gelu", "gelu_pytorch_tanh", "swigluoai"});
   check_heads(r, "num_key_value_heads", b);
   KL_RETURN_IF_ERROR(r.status());
   fill_layers(spec, b);

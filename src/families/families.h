@@ -12,7 +12,7 @@ extern const Family kDeepSeek, kDeepSeekSparse, kGlmSparse;
 extern const Family kKimiLinear;
 extern const Family kGlm, kGlm4, kGlm4Moe;
 extern const Family kHunyuanDense, kHunyuanMoe, kHunyuanV3;
-extern const Family kMiniMax01, kMiniMaxM2;
+extern const Family kMiniMax01, kMiniMaxM2, kMiniMaxM3;
 extern const Family kGptOss;
 
 }  // namespace kinglet

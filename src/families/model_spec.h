@@ -44,11 +44,14 @@ struct LatentSpec {
   bool operator==(const LatentSpec&) const = default;
 };
 
-// The lightning indexer (DeepSeek-V3.2): small heads beside latent attention score every position; attention reads the
-// best ones alone. The first rope.rotated dimensions of its queries and keys are rotated.
+// The lightning indexer: small heads beside attention score every position; attention reads the best ones alone. The
+// first rope.rotated dimensions of its queries and keys are rotated. In DeepSeek-V3.2 all heads together score
+// positions for latent attention; in MiniMax-M3 each head scores blocks for the key/value head of its number.
 struct IndexerSpec {
   int64_t heads = 0, key_dim = 0;  // heads 0: none, attention reads everything
-  int64_t top_k = 0;               // positions a token reads
+  int64_t top_k = 0;               // positions, or blocks, that a token reads
+  int64_t block = 0;               // positions of a block, which counts as much as its best one; 0: no blocks
+  int64_t local_blocks = 0;        // so many blocks that end with the token's own are among the best always
   bool shared = false;             // no indexer of its own: the choice of the nearest earlier layer that has one
   bool interleaved = false;        // rotary pairs stand interleaved in the file
 
@@ -65,10 +68,10 @@ struct AttentionSpec {
   int64_t window = 0;                // 0: none; else tokens a position sees, itself included
   enum class QkNorm : uint8_t { kNone, kPerHead, kWhole } qk_norm = QkNorm::kNone;  // RMS norm of q and k
   bool norm_after_rope = false;
-  bool sinks = false;   // a learned logit a head that takes part in the softmax and has no value
-  bool gated = false;   // results are multiplied by the sigmoid of a projection of the same width
-  LatentSpec latent;    // of Mixer::kLatentAttention
-  IndexerSpec indexer;  // the same
+  bool sinks = false;  // a learned logit a head that takes part in the softmax and has no value
+  bool gated = false;  // results are multiplied by the sigmoid of a projection of the same width
+  LatentSpec latent;   // of Mixer::kLatentAttention
+  IndexerSpec indexer;
   bool operator==(const AttentionSpec&) const = default;
 };
 
@@ -105,7 +108,8 @@ struct MoeSpec {
 struct FfnSpec {
   int64_t hidden = 0;  // width of gate and up of a dense layer
   FfnActivation activation = FfnActivation::kSilu;
-  double limit = 0.0;  // kSiluClamped, kSwigluOai: bound of gate and up
+  double limit = 7.0;    // kSiluClamped, kSwigluOai: bound of gate and up
+  double alpha = 1.702;  // kSwigluOai: factor in the sigmoid
   MoeSpec moe;
   bool operator==(const FfnSpec&) const = default;
 };

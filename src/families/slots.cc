@@ -41,6 +41,7 @@ constexpr SlotInfo kSlots[] = {
     {"value up-projection", SlotKind::kStack},
     {"index query", SlotKind::kMatrix},
     {"index key", SlotKind::kMatrix},
+    {"index query norm", SlotKind::kVector},
     {"index key norm", SlotKind::kVector},
     {"index key norm bias", SlotKind::kVector},
     {"index weights", SlotKind::kMatrix},
@@ -126,13 +127,13 @@ SlotShape index_shape(Slot slot, int64_t width, const AttentionSpec& a) {
   const IndexerSpec& x = a.indexer;
   switch (slot) {
     case Slot::kIndexQ:
-      return {1, x.heads * x.key_dim, a.latent.q_rank};
+      return {1, x.heads * x.key_dim, a.latent.q_rank > 0 ? a.latent.q_rank : width};
     case Slot::kIndexK:
       return {1, x.key_dim, width};
     case Slot::kIndexWeights:
       return {1, x.heads, width};
     default:
-      return vector_of(x.key_dim);  // of the norm
+      return vector_of(x.key_dim);  // of the norms
   }
 }
 
@@ -300,9 +301,12 @@ bool attention_applies(Slot slot, const LayerSpec& layer) {
     case Slot::kIndexQ:
     case Slot::kIndexK:
     case Slot::kIndexKNorm:
+      return a.indexer.chooses();
+    case Slot::kIndexQNorm:
+      return a.indexer.chooses() && a.indexer.block > 0;
     case Slot::kIndexKNormBias:
     case Slot::kIndexWeights:
-      return a.indexer.chooses();
+      return a.indexer.chooses() && a.indexer.block == 0;
     default:
       return true;
   }

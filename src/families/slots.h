@@ -38,8 +38,9 @@ enum class Slot : uint8_t {
   kKeyUp,    // a matrix a head: what a query's unrotated part is multiplied by to meet latents, [kv_rank][nope_dim]
   kValueUp,  // a matrix a head: latents to values, [value_dim][kv_rank]
   // the indexer of sparse attention
-  kIndexQ,  // from the queries' bottleneck
+  kIndexQ,  // from the queries' bottleneck, if there is one
   kIndexK,
+  kIndexQNorm,
   kIndexKNorm,
   kIndexKNormBias,
   kIndexWeights,  // of its heads

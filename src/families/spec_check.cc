@@ -97,8 +97,12 @@ class SpecCheck {
     within("index heads", x.heads, 1, kMaxDimension);
     within("dimensions of an index key", x.key_dim, std::max<int64_t>(a.rope.rotated, 1), kMaxDimension);
     within("positions that the indexer chooses", x.top_k, 1, kMaxContext);
-    within("width of the queries' latent, which the indexer reads", a.latent.q_rank, 1, kMaxDimension);
     rows("rows of index queries", x.heads, x.key_dim);
+    if (x.block == 0)
+      return within("width of the queries' latent, which the indexer reads", a.latent.q_rank, 1, kMaxDimension);
+    within("positions of a block of the indexer", x.block, 1, kMaxContext);
+    within("blocks that are always read", x.local_blocks, 0, x.top_k);
+    within("index heads, one a key/value head", x.heads, a.kv_heads, a.kv_heads);
   }
 
   void check_rope(const AttentionSpec& a) {
@@ -127,6 +131,8 @@ class SpecCheck {
 
   void check_ffn(const FfnSpec& f) {
     const MoeSpec& m = f.moe;
+    finite("limit of the activation", f.limit);
+    finite("factor of the activation", f.alpha);
     within("experts", m.experts, 0, kMaxExperts);
     if (m.experts == 0) return within("ffn width", f.hidden, 1, kMaxDimension);
     within("experts used", m.used, 1, m.experts);

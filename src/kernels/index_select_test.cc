@@ -141,5 +141,77 @@ TEST(IndexSelect, EqualScoresGoToTheLowerPosition) {
   for (int64_t i = 0; i < 100; ++i) EXPECT_EQ(has(c, rows, 40, i), i < 10) << i;
 }
 
+// ---- blocks
+
+// Keys of few values, so that scores are exact in every order of summing, often equal, and known in double.
+IndexCase block_case(Random& random, KvType type, int64_t block) {
+  IndexCase c = random_case(random, type, 300);
+  c.params = {random.between(1, 4), random.between(2, 5), block, random.between(0, 2)};
+  c.q = random.normals(c.length * c.params.heads * c.layout.head_dim);
+  for (float& x : c.k) x = x > 0.0f ? 1.0f : -1.0f;
+  for (float& x : c.q) x = x > 0.0f ? 0.5f : -0.5f;
+  return c;
+}
+
+std::vector<uint64_t> select_blocks(const Compute& compute, const IndexCase& c, int64_t step) {
+  const int64_t q_row = c.params.heads * c.layout.head_dim, row = c.params.heads * c.words();
+  std::vector<uint64_t> rows(static_cast<size_t>(c.length * row), ~uint64_t{0});
+  for (int64_t t = 0; t < c.length; t += step) {
+    const SequenceSlice slice = c.slice(t, std::min(step, c.length - t));
+    index_select_blocks(compute, c.layout, c.params, {&slice, 1}, c.q.data() + t * q_row, q_row, rows.data() + t * row,
+                        c.words());
+  }
+  return rows;
+}
+
+double naive_score(const IndexCase& c, int64_t token, int64_t head, int64_t position) {
+  double dot = 0.0;
+  for (int64_t d = 0; d < c.layout.head_dim; ++d)
+    dot += static_cast<double>(c.q[static_cast<size_t>((token * c.params.heads + head) * c.layout.head_dim + d)]) *
+           static_cast<double>(c.k[static_cast<size_t>(position * c.layout.head_dim + d)]);
+  return dot;
+}
+
+// Which positions a head of a token reads, by sorting its blocks.
+std::vector<bool> naive_choice(const IndexCase& c, int64_t token, int64_t head) {
+  const int64_t blocks = token / c.params.block + 1;
+  std::vector<std::pair<double, int64_t>> best;
+  for (int64_t b = 0; b < blocks; ++b) {
+    double score = b + c.params.local_blocks >= blocks ? 1e30 : -1e30;
+    for (int64_t i = b * c.params.block; i <= std::min(token, (b + 1) * c.params.block - 1); ++i)
+      score = std::max(score, naive_score(c, token, head, i));
+    best.emplace_back(-score, b);
+  }
+  std::sort(best.begin(), best.end());
+  std::vector<bool> chosen(static_cast<size_t>(c.words() * 64));
+  for (int64_t n = 0; n < std::min(c.params.top_k, blocks); ++n) {
+    const int64_t b = best[static_cast<size_t>(n)].second;
+    for (int64_t i = b * c.params.block; i <= std::min(token, (b + 1) * c.params.block - 1); ++i)
+      chosen[static_cast<size_t>(i)] = true;
+  }
+  return chosen;
+}
+
+TEST(IndexSelectBlocks, EveryLevelAndChunkingChoosesTheBestBlocks) {
+  Random random(24);
+  for (const int64_t block : {1, 5, 16, 100, 290}) {
+    IndexCase c = block_case(random, block % 2 == 0 ? KvType::kF16 : KvType::kF32, block);
+    ThreadPool one(1), three(3);
+    const Compute reference{&ref_table(), &one};
+    store_keys(reference, c);
+    const std::vector<uint64_t> expected = select_blocks(reference, c, c.length);
+    for (IsaLevel level : available_isa_levels()) {
+      const Compute compute{&kernel_table(level), &three};
+      EXPECT_EQ(select_blocks(compute, c, c.length), expected) << isa_name(level) << " block " << block;
+      EXPECT_EQ(select_blocks(compute, c, 7), expected) << isa_name(level) << " block " << block;
+    }
+    for (int64_t row = 0; row < c.length * c.params.heads; row += 7) {
+      const std::vector<bool> chosen = naive_choice(c, row / c.params.heads, row % c.params.heads);
+      for (int64_t i = 0; i < c.words() * 64; ++i)
+        ASSERT_EQ(has(c, expected, row, i), chosen[static_cast<size_t>(i)]) << "row " << row << " position " << i;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace kinglet

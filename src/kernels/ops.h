@@ -235,6 +235,7 @@ void attention(const Compute& compute, const KvLayout& layout, const AttentionPa
 struct IndexParams {
   int64_t heads = 0;
   int64_t top_k = 0;
+  int64_t block = 0, local_blocks = 0;  // of index_select_blocks
 };
 // The lightning indexer of DeepSeek V3.2: what `selected` of AttentionParams takes. score(t, s) = sum over h of
 // weights[t][h] * relu(q[t][h]·k[s]); scales belong into the weights. Token t selects, among the positions up to its
@@ -244,6 +245,13 @@ struct IndexParams {
 void index_select(const Compute& compute, const KvLayout& layout, const IndexParams& params,
                   std::span<const SequenceSlice> slices, const float* q, int64_t ldq, const float* weights, int64_t ldw,
                   uint64_t* selected, int64_t selected_stride);
+// MiniMax-M3's: each head h chooses by itself, and whole blocks of `block` positions. A block scores as its best
+// position up to the token's own does, q[t][h]·k[s]; the `local_blocks` that end with the token's are better than all
+// others. Token t selects the positions up to its own in the top_k best blocks (of equal ones the earlier). A token has
+// `heads` rows of selected_stride words.
+void index_select_blocks(const Compute& compute, const KvLayout& layout, const IndexParams& params,
+                         std::span<const SequenceSlice> slices, const float* q, int64_t ldq, uint64_t* selected,
+                         int64_t selected_stride);
 
 // ---- logits
 

@@ -78,6 +78,8 @@ struct RowKernels {
   // scores[i] = sum over the rows in order of weights[r] * relu(score of row r with the tile's position i), for i <
   // positions; up to a multiple of 16 is written. Reads neither `first` and `last` nor `selected`.
   void (*index_tile)(const AttentionTile& tile, int64_t positions, const float* weights, float* scores);
+  // scratch[r * kAttentionTile + i] = score of row r with the tile's position i, likewise.
+  void (*tile_scores)(const AttentionTile& tile, int64_t positions);
 
   float (*row_max)(const float* x, int64_t n);
   // p[i] = exp(x[i] - max), max >= every x[i]; returns the sum, by blocks of kSumBlock. p may be x or null.

@@ -115,6 +115,7 @@ void ForwardPass::attention_mixer(size_t layer) {
   rotate(layer, q, q_width, a.heads, a.head_dim);
   rotate(layer, k, k_width, a.kv_heads, a.head_dim);
   if (a.norm_after_rope) norm_q_and_k();
+  if (a.indexer.chooses()) choose_blocks(layer);
 
   locate_pages(model_.kv_offsets[layer]);
   const KvLayout& layout = model_.kv_layouts[layer];
@@ -125,6 +126,7 @@ void ForwardPass::attention_mixer(size_t layer) {
   params.soft_cap = static_cast<float>(a.soft_cap);
   params.window = a.window;
   params.sinks = a.sinks ? w.vector(Slot::kSinks).data() : nullptr;
+  read_chosen(a.indexer, params);
   attention(compute_, layout, params, work_.sequences, q, q_width, attended, out_width);
 
   if (a.gated) {
@@ -208,6 +210,7 @@ void ForwardPass::activate(const FfnSpec& ffn, float* gate, const float* up, int
   }
   ActivationParams params;
   params.limit = static_cast<float>(ffn.limit);
+  params.alpha = static_cast<float>(ffn.alpha);
   gated_activation(compute_, act, gate, n, up, n, rows, n, params);
 }
 

@@ -75,6 +75,9 @@ class ForwardPass {
 
   void latent_queries(size_t layer, float* q);
   void choose_positions(size_t layer);  // indexer.cc
+  void choose_blocks(size_t layer);
+  void store_index_keys(size_t layer, const float* k);
+  void read_chosen(const IndexerSpec& indexer, AttentionParams& params);
   void per_head_products(const std::vector<PackedMatrix>& stack, const float* x, int64_t ldx, int64_t x_step, float* y,
                          int64_t ldy, int64_t y_step);
   void copy_shared_parts(const AttentionSpec& a, const float* q, float* latent_q);

@@ -38,10 +38,7 @@ void ForwardPass::latent_attention_mixer(size_t layer) {
   AttentionParams params;
   params.heads = a.heads;
   params.scale = attention_scale(a);
-  if (a.indexer.heads > 0) {
-    params.selected = work_.chosen.as<uint64_t>();
-    params.selected_stride = work_.chosen_stride;
-  }
+  read_chosen(a.indexer, params);
   attention(compute_, layout, params, work_.sequences, latent_q, a.heads * key, gathered, a.heads * l.kv_rank);
 
   per_head_products(w.stack(Slot::kValueUp), gathered, a.heads * l.kv_rank, l.kv_rank, attended, out_width,

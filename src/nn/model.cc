@@ -41,9 +41,14 @@ KvLayout index_layout_of(const LayerSpec& layer, const ModelOptions& options) {
   return layout;
 }
 
-bool reads_chosen_positions(const ModelSpec& spec) {
-  return std::any_of(spec.layers.begin(), spec.layers.end(),
-                     [](const LayerSpec& layer) { return layer.attention.indexer.heads > 0; });
+// Most rows of bits that say which positions a token reads: none, one, or one a kv head.
+int64_t chosen_rows(const ModelSpec& spec) {
+  int64_t most = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    const IndexerSpec& x = layer.attention.indexer;
+    most = std::max(most, x.block > 0 ? x.heads : std::min<int64_t>(x.heads, 1));
+  }
+  return most;
 }
 
 std::vector<RopeSpec> distinct_ropes(const ModelSpec& spec) {
@@ -75,8 +80,8 @@ MemoryPlan make_plan(const BoundModel& bound, const ModelOptions& options) {
   // A usual step asks for one row of logits a sequence; 16 stand for them here.
   const int64_t floats = 4 * spec.width * step + scratch_floats(spec, step) + 16 * spec.vocabulary;
   plan.working_bytes = static_cast<uint64_t>(floats) * sizeof(float);
-  if (reads_chosen_positions(spec))
-    plan.working_bytes += static_cast<uint64_t>(step * chosen_words(context_for(spec, options))) * sizeof(uint64_t);
+  plan.working_bytes +=
+      static_cast<uint64_t>(step * chosen_rows(spec) * words_of_bits(context_for(spec, options))) * sizeof(uint64_t);
   return plan;
 }
 
@@ -121,8 +126,8 @@ Status allocate_workspace(Workspace& work, const ModelSpec& spec, int64_t contex
                    {work.selected, spec.width},
                    {work.logits, spec.vocabulary}};
   for (const auto& a : all) KL_RETURN_IF_ERROR(allocate_rows(a.buffer, a.columns));
-  if (reads_chosen_positions(spec))
-    KL_RETURN_IF_ERROR(allocate_rows(work.chosen, chosen_words(context) * int64_t{sizeof(uint64_t) / sizeof(float)}));
+  if (const int64_t words = chosen_rows(spec) * words_of_bits(context); words > 0)
+    KL_RETURN_IF_ERROR(allocate_rows(work.chosen, words * int64_t{sizeof(uint64_t) / sizeof(float)}));
   return work.scratch.reserve(scratch_floats(spec, Model::kMaxStepTokens));
 }
 

@@ -40,10 +40,9 @@ int64_t ffn_columns(const FfnSpec& f, int64_t width) {
 int64_t scratch_floats(const ModelSpec& spec, int64_t tokens) {
   int64_t columns = 0;
   for (const LayerSpec& layer : spec.layers) {
-    const int64_t mixer = layer.recurs() ? recurrent_columns(layer)
-                          : layer.mixer == Mixer::kLatentAttention
-                              ? latent_columns(layer.attention) + index_columns(layer.attention.indexer)
-                              : attention_columns(layer.attention);
+    const AttentionSpec& a = layer.attention;
+    const int64_t attention = layer.mixer == Mixer::kLatentAttention ? latent_columns(a) : attention_columns(a);
+    const int64_t mixer = layer.recurs() ? recurrent_columns(layer) : attention + index_columns(a.indexer);
     columns = std::max({columns, mixer, ffn_columns(layer.ffn, spec.width)});
   }
   return columns * tokens + kMostTakes * 16;

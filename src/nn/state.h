@@ -24,7 +24,7 @@ struct Workspace {
   AlignedBuffer selected;                // [width]: the rows whose logits are wanted
   AlignedBuffer logits;                  // [vocabulary]
   AlignedBuffer chosen;                  // a bit for each position, set by the last indexer for those to read
-  int64_t chosen_stride = 0;             // 64-bit words of a token's bits
+  int64_t chosen_words = 0;              // 64-bit words of a row of these; a token has one, or one a kv head
   Scratch scratch;                       // of the block at hand
   Activations input;                     // of the product at hand
   std::vector<int32_t> positions;        // of the step's tokens
@@ -38,7 +38,7 @@ struct Workspace {
 };
 
 // 64-bit words that hold a bit for each of `context` positions.
-inline int64_t chosen_words(int64_t context) {
+inline int64_t words_of_bits(int64_t context) {
   return (context + 63) / 64;
 }
 // Bytes of a layer's state, a multiple of 64; 0 for layers with a cache.

@@ -160,6 +160,13 @@ void index_tile(const AttentionTile& tile, int64_t positions, const float* weigh
   }
 }
 
+void tile_scores(const AttentionTile& tile, int64_t positions) {
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    for (int64_t i = 0; i < positions; ++i)
+      tile.scratch[r * kAttentionTile + i] = score(tile, r, tile.tile * kAttentionTile + i);
+  }
+}
+
 // The state begins as (-infinity, 0, 0), or as (sink, 1, 0) where the head has a sink.
 void attention_merge(float* m, float* l, float* a, float max, float sum, const float* acc, int64_t n) {
   const float both = *m > max ? *m : max;

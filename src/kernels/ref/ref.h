@@ -38,6 +38,7 @@ void attention_tile(const AttentionTile& tile);
 void attention_merge(float* m, float* l, float* a, float max, float sum, const float* acc, int64_t n);
 void attention_finish(const float* a, float l, int64_t n, float* out);
 void index_tile(const AttentionTile& tile, int64_t positions, const float* weights, float* scores);
+void tile_scores(const AttentionTile& tile, int64_t positions);
 
 inline constexpr RowKernels kRowKernels = {
     .rms_norm = rms_norm,
@@ -57,6 +58,7 @@ inline constexpr RowKernels kRowKernels = {
     .attention_merge = attention_merge,
     .attention_finish = attention_finish,
     .index_tile = index_tile,
+    .tile_scores = tile_scores,
     .row_max = row_max,
     .exp_sum = exp_sum,
 };

@@ -53,7 +53,10 @@ def main(folder, path, kind):
     types = {"F32": gguf.LlamaFileType.ALL_F32, "F16": gguf.LlamaFileType.MOSTLY_F16}
     with torch.inference_mode(), tempfile.TemporaryDirectory() as copied:
         folder = shutil.copytree(folder, Path(copied) / Path(folder).name)
-        parameters = ModelBase.load_hparams(folder, False)
+        parameters = json.loads((folder / "config.json").read_text())
+        # The converter wants keys of MiniMax-M3 that transformers translates as it reads them.
+        if parameters["model_type"] != "minimax_m3_vl":
+            parameters = ModelBase.load_hparams(folder, False)
         size = {**parameters, **parameters.get("text_config", {})}["vocab_size"]
         # Gemma's part looks how many tokens there are, to cut padding off the embedding.
         (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {f"t{i}": i for i in range(size)}},
@@ -62,7 +65,7 @@ def main(folder, path, kind):
         without_vocabulary = type(known.__name__, (known,), {"model_arch": known.model_arch,
                                                              "set_vocab": lambda self: None,
                                                              "_get_suppress_tokens": lambda self: None})
-        without_vocabulary(folder, types[kind], Path(path)).write()
+        without_vocabulary(folder, types[kind], Path(path), hparams=parameters).write()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.conversion_mapping import (get_checkpoint_conversion_mapping,
+                                             register_checkpoint_conversion_mapping)
 from transformers.models.minimax import modeling_minimax
 from transformers.models.minimax_m2 import modeling_minimax_m2
 from transformers.utils import logging
@@ -155,8 +157,16 @@ def rotate_part_of_minimax_heads():
         modeling_minimax_m2.MiniMaxM2RotaryEmbedding.compute_default_rope_parameters)
 
 
+def name_minimax_m3_as_released():
+    """transformers knows the released names of the whole MiniMax-M3 only; its text part alone has the same ones."""
+    whole = get_checkpoint_conversion_mapping("minimax_m3_vl")
+    text = [t for t in whole if not any(p.startswith("^") for p in t.source_patterns)]
+    register_checkpoint_conversion_mapping("minimax_m3_vl_text", text)
+
+
 def main(names):
     rotate_part_of_minimax_heads()
+    name_minimax_m3_as_released()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.set_num_threads(1)

@@ -78,12 +78,22 @@ def _kimi_k25(config):
 
 def _minimax_m3(freq, moe, sparse, **kw):
     base = dict(architectures=["MiniMaxM3SparseForCausalLM"], model_type="minimax_m3_vl_text", dtype="bfloat16",
-                hidden_act="swigluoai", max_position_embeddings=524288, moe_layer_freq=moe, n_shared_experts=1,
+                attention_output_gate=False, hidden_act="swigluoai", max_position_embeddings=1048576,
+                moe_layer_freq=moe, n_shared_experts=1, partial_rotary_factor=kw["rotary_dim"] / kw["head_dim"],
                 qk_norm_type="per_head", rms_norm_eps=1e-6, rope_theta=5000000, scoring_func="sigmoid",
-                sparse_attention_config=dict(sparse_attention_freq=freq, use_sparse_attention=True, **sparse),
+                sparse_attention_config=dict(sparse_attention_freq=freq, sparse_init_block=0, sparse_score_type="max",
+                                             use_sparse_attention=True, **sparse),
                 swiglu_alpha=1.702, tie_word_embeddings=False, use_gemma_norm=True, use_qk_norm=True,
                 use_routing_bias=True)
     return {**{k: v for k, v in COMMON.items() if k != "torch_dtype"}, **base, **kw}
+
+
+def _nested_minimax_m3(config):
+    return dict(architectures=["MiniMaxM3SparseForConditionalGeneration"], model_type="minimax_m3_vl",
+                dtype="bfloat16", image_token_index=5, projector_hidden_size=8, text_config=config,
+                tie_word_embeddings=False, video_token_index=6,
+                vision_config=dict(hidden_size=8, intermediate_size=16, model_type="minimax_m3_vl_vision",
+                                   num_attention_heads=1, num_hidden_layers=1, patch_size=4))
 
 
 def _gemma4(**kw):
@@ -120,6 +130,10 @@ def _deepseek_v4(**kw):
 
 GEMMA4_NESTED = Nested(_nested_gemma4, lambda n: n.replace("model.", "model.language_model.", 1),
                        {"model.vision_tower.patch_embedder.position_embedding_table": (2, 4, 8)})
+
+MINIMAX_M3_NESTED = Nested(_nested_minimax_m3, lambda n: "language_model." + n,
+                           {"vision_tower.vision_model.pre_layrnorm.weight": (8,),
+                            "patch_merge_mlp.linear_1.bias": (8,)})
 
 SECOND_LIST = [
     # DeepSeek V3.2: latent attention over the positions that an indexer chooses, fewer than the sequence has.
@@ -228,21 +242,22 @@ SECOND_LIST = [
                  rope_parameters=dict(mrope_interleaved=True, mrope_section=[1, 1, 1], partial_rotary_factor=0.25,
                                       rope_theta=10000000, rope_type="default")),
          gguf="F16", nested=_nested_qwen35("_moe")),
-    # MiniMax M3: an indexer chooses blocks of positions for each group of heads; clamped activation, dense layers first.
+    # MiniMax M3: an indexer chooses blocks of positions for each kv head; clamped activation, dense layers first.
     _row("minimax-m3-blocks", "minimax-m3",
          _minimax_m3([0, 1, 1], [0, 1, 1],
-                     dict(sparse_num_index_heads=2, sparse_index_dim=16, sparse_block_size=8, sparse_topk_blocks=3,
-                          sparse_local_block=1), hidden_size=32, intermediate_size=12, dense_intermediate_size=36,
-                     shared_intermediate_size=12, num_hidden_layers=3, num_attention_heads=6,
-                     num_key_value_heads=2, head_dim=16, rotary_dim=8, num_local_experts=5, num_experts_per_tok=2,
-                     routed_scaling_factor=2.0, swiglu_limit=2.0, vocab_size=107), gguf="F16"),
+                     dict(sparse_num_index_heads=2, sparse_index_dim=12, sparse_block_size=8, sparse_topk_blocks=3,
+                          sparse_local_block=1), hidden_size=24, intermediate_size=12, dense_intermediate_size=36,
+                     shared_intermediate_size=12, num_hidden_layers=3, num_attention_heads=4,
+                     num_key_value_heads=2, head_dim=16, rotary_dim=8, num_local_experts=4, num_experts_per_tok=2,
+                     routed_scaling_factor=2.0, swiglu_limit=7.0, vocab_size=61), gguf="F16",
+         nested=MINIMAX_M3_NESTED),
     _row("minimax-m3-three", "minimax-m3",
          _minimax_m3([1, 0], [1, 1],
-                     dict(sparse_num_index_heads=3, sparse_index_dim=12, sparse_block_size=4, sparse_topk_blocks=5,
-                          sparse_local_block=2), hidden_size=32, intermediate_size=16, dense_intermediate_size=36,
+                     dict(sparse_num_index_heads=3, sparse_index_dim=20, sparse_block_size=5, sparse_topk_blocks=4,
+                          sparse_local_block=2), hidden_size=28, intermediate_size=8, dense_intermediate_size=40,
                      shared_intermediate_size=16, num_hidden_layers=2, num_attention_heads=3,
-                     num_key_value_heads=3, head_dim=12, rotary_dim=12, num_local_experts=6, num_experts_per_tok=3,
-                     routed_scaling_factor=1.5, swiglu_limit=7.0, vocab_size=111)),
+                     num_key_value_heads=3, head_dim=12, rotary_dim=12, num_local_experts=5, num_experts_per_tok=3,
+                     routed_scaling_factor=1.5, swiglu_limit=2.0, vocab_size=67), nested=MINIMAX_M3_NESTED),
     # Gemma 4 E2B: embeddings for every layer, the last layers share keys and values and are twice as wide.
     _row("gemma4-e2b", "gemma4",
          _gemma4(hidden_size=32, intermediate_size=40, num_hidden_layers=5, num_attention_heads=3,

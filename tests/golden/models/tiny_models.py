@@ -171,8 +171,8 @@ TINY = [
                   num_key_value_heads=1, vocab_size=307, sliding_window=72), tokens=256),
     # Mistral 0.3 / Nemo: no window, head_dim below hidden / heads.
     row("mistral-nemo", "mistral",
-         _mistral(hidden_size=96, intermediate_size=128, num_hidden_layers=2, num_attention_heads=3,
-                  num_key_value_heads=1, head_dim=16, vocab_size=317, rope_theta=1000000.0,
+         _mistral(hidden_size=48, intermediate_size=72, num_hidden_layers=2, num_attention_heads=3,
+                  num_key_value_heads=1, head_dim=12, vocab_size=101, rope_theta=1000000.0,
                   torch_dtype="bfloat16"),
          dtype="BF16", gguf="F16", grid=True),
 ]
