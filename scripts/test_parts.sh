@@ -111,7 +111,7 @@ test_masked_glibc() {  # FOLDERS
 
 test_fuzzers() {  # SECONDS
   local programs
-  build_preset asan -k 0 all
+  build_preset asan -k 0 fuzz_programs
   mapfile -t programs < <(find build/asan/fuzz -maxdepth 1 -type f -name '*_fuzz' -perm -u+x)
   [ ${#programs[@]} != 0 ] || { echo "no fuzz target was built"; return 1; }
   build/asan/fuzz/fuzz_make_seeds "$results/seeds" || return
