@@ -88,6 +88,10 @@ ModelReference hub_reference(std::string name, HubSource source) {
 
 Result<ModelReference> parse_hub_reference(std::string_view text) {
   const std::string original(text);
+  if (text.find("://") != std::string_view::npos) {
+    return invalid("\"" + printable(original) +
+                   "\" is a web address: name the repository, as org/repo or hf:org/repo:file.gguf");
+  }
   HubSource source;
   KL_RETURN_IF_ERROR(split_revision(&text, &source.revision));
   if (const size_t colon = text.find(':'); colon != std::string_view::npos) {
