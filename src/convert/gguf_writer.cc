@@ -161,8 +161,11 @@ Error GgufWriter::failed(const char* what) const {
 Result<GgufWriter> GgufWriter::create(const std::string& path, const GgufKeys& keys,
                                       std::span<const PlannedTensor> tensors) {
   std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored))
+  const auto there = std::filesystem::status(path, ignored);
+  if (std::filesystem::is_directory(there))
     return Error{ErrorCode::kIo, path + ": cannot be written: it is a folder; name a file"};
+  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there))
+    return Error{ErrorCode::kIo, path + ": cannot be written: it is a device or a pipe; name a file"};
   GgufWriter writer;
   writer.path_ = path;
   const std::string temporary = path + ".part-" + std::to_string(::getpid());
