@@ -4,10 +4,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <clocale>
 #include <csignal>
 #include <cstdlib>
-#include <span>
+#include <new>
+#include <sstream>
 #include <vector>
 
 #include "base/log.h"
@@ -38,25 +40,54 @@ void add_commands(CLI::App& app, Invocation& invocation) {
 }
 
 int report(const Error& error) {
-  fmt::print(stderr, "{}error:{} {}\n", style_code(Style::kRed, true), style_code(Style::kPlain, true), error.message);
+  write_error(
+      fmt::format("{}error:{} {}\n", style_code(Style::kRed, true), style_code(Style::kPlain, true), error.message));
   return exit_code_of(error);
 }
 
-// What is wrong with the arguments. CLI11 reports an unknown command only as a missing one.
-std::string usage_problem(const CLI::App& app, const CLI::ParseError& error, std::span<char* const> arguments) {
-  const auto word = std::find_if(arguments.begin(), arguments.end(), [](const char* a) { return *a != '-'; });
-  if (!app.get_subcommands().empty() || word == arguments.end()) return error.what();
-  std::vector<std::string> names;
-  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+std::string nearest(const std::string& word, const std::vector<std::string>& names) {
   const std::vector<std::string_view> views(names.begin(), names.end());
-  return fmt::format("\"{}\" is no command; the nearest are {}", *word, nearest_names(*word, views, 3));
+  return nearest_names(word, views, 3);
 }
 
-int report_usage(const CLI::App& app, const CLI::ParseError& error, std::span<char* const> arguments) {
-  report({ErrorCode::kInvalid, usage_problem(app, error, arguments)});
+void append_flags(const CLI::App& app, std::vector<std::string>& names) {
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+}
+
+// What is wrong with the arguments. The library reports an unknown command only as a missing one, and knows no nearest
+// names. A mistake in the configuration file leaves no word behind.
+std::string usage_problem(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<std::string> words = app.remaining(true);
   const auto chosen = app.get_subcommands();
-  fmt::print(stderr, "see `kinglet {}--help`\n", chosen.empty() ? "" : chosen.front()->get_name() + " ");
+  if (words.empty() || (!chosen.empty() && error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)))
+    return error.what();
+  const auto flag = std::find_if(words.begin(), words.end(), [](const std::string& w) { return w.starts_with("-"); });
+  std::vector<std::string> names;
+  if (flag != words.end()) {
+    append_flags(app, names);
+    if (!chosen.empty()) append_flags(*chosen.front(), names);
+    return fmt::format("{} is no flag; the nearest are {}", *flag, nearest(*flag, names));
+  }
+  if (!chosen.empty()) return fmt::format("{}; a text of several words goes into quotes", error.what());
+  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+  return fmt::format("\"{}\" is no command; the nearest are {}", words.front(), nearest(words.front(), names));
+}
+
+int report_usage(const CLI::App& app, const CLI::ParseError& error) {
+  report({ErrorCode::kInvalid, usage_problem(app, error)});
+  const auto chosen = app.get_subcommands();
+  write_error(fmt::format("see `kinglet {}--help`\n", chosen.empty() ? "" : chosen.front()->get_name() + " "));
   return kExitUsage;
+}
+
+// The exit code of a command, after what kept it from saying all it had to say.
+int conclude(const Result<int>& outcome) {
+  const int failure = output_failure();
+  if (failure == EPIPE) return kExitBrokenPipe;
+  if (failure != 0 && (!outcome.ok() || *outcome == kExitBrokenPipe))
+    return report(cannot_write("standard output", failure));
+  return outcome.ok() ? *outcome : report(outcome.error());
 }
 
 }  // namespace
@@ -88,6 +119,7 @@ std::string examples(std::initializer_list<const char*> lines) {
 }
 
 int run_command_line(int argc, char** argv) {
+  occupy_standard_streams();
   std::setlocale(LC_CTYPE, "");   // wide characters on the terminal
   std::signal(SIGPIPE, SIG_IGN);  // write_out() notices
   CLI::App app{"Kinglet runs open-weight language models on the processor you have.", "kinglet"};
@@ -105,14 +137,19 @@ int run_command_line(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    return report_usage(app, error, std::span(argv, static_cast<size_t>(argc)).subspan(1));
+    if (error.get_exit_code() != 0) return report_usage(app, error);
+    std::ostringstream help;
+    app.exit(error, help, help);
+    return conclude(write_out(help.str()) ? kExitOk : kExitBrokenPipe);
   }
   if (invocation.verbose) set_log_level(LogLevel::kInfo);
   set_quiet(invocation.quiet);
   catch_interrupts();
-  const Result<int> outcome = invocation.action();
-  return outcome.ok() ? *outcome : report(outcome.error());
+  try {
+    return conclude(invocation.action());
+  } catch (const std::bad_alloc&) {
+    return report({ErrorCode::kResource, "out of memory"});
+  }
 }
 
 }  // namespace kinglet::cli

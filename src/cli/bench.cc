@@ -7,9 +7,11 @@
 
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/json_text.h"
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
 #include "eval/speed.h"
+#include "hub/short_names.h"
 #include "kernels/limits.h"
 
 namespace kinglet::cli {
@@ -80,7 +82,7 @@ Result<int> bench_model(const BenchFlags& flags) {
       return kExitBrokenPipe;
     }
   }
-  if (!table && !write_out(all.dump(2) + "\n")) return kExitBrokenPipe;
+  if (!table && !write_out(json_text(all, 2))) return kExitBrokenPipe;
   return kExitOk;
 }
 
@@ -103,7 +105,7 @@ Result<int> bench_limits(const BenchFlags& flags) {
                                m.int8_gop_per_second, m.float_gflop_per_second)))
       return kExitBrokenPipe;
   }
-  if (flags.output == "json" && !write_out(all.dump(2) + "\n")) return kExitBrokenPipe;
+  if (flags.output == "json" && !write_out(json_text(all, 2))) return kExitBrokenPipe;
   return kExitOk;
 }
 
@@ -136,8 +138,8 @@ void add_bench(CLI::App& app, Invocation& invocation) {
   command->footer(
       examples({"kinglet bench smollm2", "kinglet bench model.gguf -p 128,512 -n 64 -d 0,4096 -b 1,4,16 -r 5 -o json",
                 "kinglet bench --limits"}));
-  command->callback([&invocation, flags] {
-    if (flags->model.model.empty()) flags->model.model = "smollm2";
+  command->callback([&invocation, flags, model] {
+    if (model->count() == 0) flags->model.model = kDefaultModel;
     invocation.action = [flags] { return flags->limits ? bench_limits(*flags) : bench_model(*flags); };
   });
 }

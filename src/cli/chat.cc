@@ -9,7 +9,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 
 #include "cli/exit_code.h"
 #include "cli/model_flags.h"
@@ -181,7 +180,7 @@ class Chat {
   // Takes the unanswered message back and says why.
   bool fail(const Error& error) {
     conversation_.messages.pop_back();
-    fmt::print(stderr, "error: {}\n", error.message);
+    write_error(fmt::format("error: {}\n", error.message));
     return true;
   }
 
@@ -251,10 +250,8 @@ class Chat {
 
   void save(const std::string& path) {
     if (path.empty()) return void(write_out("/save needs a file name\n"));
-    std::ofstream file(path, std::ios::binary | std::ios::trunc);
-    file << conversation_.to_json();
-    file.flush();
-    write_out(file ? "saved to " + path + "\n" : path + ": cannot be written\n");
+    const Status saved = write_text_file(path, conversation_.to_json());
+    write_out((saved.ok() ? "saved to " + path : saved.error().message) + "\n");
   }
 
   void load(const std::string& path) {

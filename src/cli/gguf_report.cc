@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "cli/json_text.h"
 #include "cli/terminal.h"
 #include "convert/mix.h"
 
@@ -28,7 +29,7 @@ std::map<std::string, TypeSum> by_type(const convert::StreamReport& report) {
   return types;
 }
 
-std::string json_text(const std::string& path, std::string_view type, const convert::StreamReport& report) {
+std::string report_json(const std::string& path, std::string_view type, const convert::StreamReport& report) {
   ordered_json tensors = ordered_json::array(), types;
   for (const auto& t : report.tensors)
     tensors.push_back({{"name", t.name},
@@ -41,7 +42,7 @@ std::string json_text(const std::string& path, std::string_view type, const conv
   const ordered_json all = {
       {"file", path},   {"type", type},      {"bytes", report.file_bytes}, {"source_bytes", report.source_bytes},
       {"types", types}, {"tensors", tensors}};
-  return all.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return json_text(all);
 }
 
 }  // namespace
@@ -61,7 +62,7 @@ std::string type_help() {
 
 std::string report_text(const std::string& path, std::string_view type, const convert::StreamReport& report,
                         bool json) {
-  if (json) return json_text(path, type, report);
+  if (json) return report_json(path, type, report);
   std::string text = fmt::format("{}: {}, {} (tensors before: {})\n", path, type, human_bytes(report.file_bytes),
                                  human_bytes(report.source_bytes));
   for (const auto& [name, sum] : by_type(report))

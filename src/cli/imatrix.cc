@@ -9,6 +9,7 @@
 
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/json_text.h"
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
 #include "convert/input_squares.h"
@@ -77,7 +78,7 @@ Result<int> measure(const ImatrixFlags& flags) {
   if (parts > 0) note(fmt::format("{} experts' matrices were never reached; a longer text may reach them", parts));
   const nlohmann::json facts = {{"file", flags.out},  {"matrices", matrices}, {"tokens", tokens.size()},
                                 {"windows", windows}, {"window", window},     {"unmet", parts}};
-  return write_out(flags.json ? facts.dump() + "\n"
+  return write_out(flags.json ? json_text(facts)
                               : fmt::format("{}: {} matrices, {} tokens in {} windows of {}\n", flags.out, matrices,
                                             tokens.size(), windows, window))
              ? kExitOk

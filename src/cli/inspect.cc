@@ -10,6 +10,7 @@
 #include "base/threads.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/json_text.h"
 #include "cli/layer_report.h"
 #include "cli/model_flags.h"
 #include "cli/plan_report.h"
@@ -151,7 +152,7 @@ std::string as_json(const Facts& f, const InspectFlags& flags) {
     for (const TensorView& t : f.checkpoint->tensors)
       out["tensors"].push_back({{"name", t.name}, {"type", dtype_info(t.dtype).name}, {"shape", t.shape}});
   }
-  return out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return json_text(out, 2);
 }
 
 std::string as_text(const Facts& f, const InspectFlags& flags) {

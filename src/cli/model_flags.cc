@@ -5,7 +5,9 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 
 #include "base/log.h"
@@ -33,7 +35,7 @@ void report_notes(const Model& model) {
 void add_compute_flags(CLI::App& command, ModelFlags& flags) {
   command
       .add_option("-c,--ctx", flags.context, "Longest context in tokens (default: what the model and the memory allow)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, kMostTokens));
   command.add_option("-t,--threads", flags.threads, "Threads; 0: one a core")->check(CLI::Range(0, 1024));
   command.add_option("--compute", flags.compute, "int8: fast, quantised activations; f32: exact")
       ->check(CLI::IsMember({"int8", "f32"}))
@@ -97,7 +99,8 @@ Result<ModelOptions> model_options(const ModelFlags& flags) {
 }
 
 Result<std::string> locate_model(const std::string& model) {
-  std::string name = model.empty() ? std::string(kDefaultModel) : model;
+  if (model.empty()) return Error{ErrorCode::kInvalid, "the model's name is empty; `kinglet list` shows what there is"};
+  std::string name = model;
   if (const auto preset = find_preset(name)) name = preset->model;
   KL_TRY(Store store, Store::open_default());
   KL_TRY(PullOptions options, PullOptions::from_environment());
@@ -178,6 +181,25 @@ Result<std::string> read_text_file(const std::string& path) {
   text.resize(static_cast<size_t>(file.gcount()));
   if (text.size() > kMaxText) return Error{ErrorCode::kResource, path + ": longer than 64 MiB"};
   return text;
+}
+
+Status check_replaceable(const std::string& path) {
+  std::error_code ignored;
+  const auto there = std::filesystem::status(path, ignored);
+  if (!std::filesystem::exists(there) || std::filesystem::is_regular_file(there)) return {};
+  return Error{ErrorCode::kIo, path + ": cannot be written: it is not a regular file"};
+}
+
+Status write_text_file(const std::string& path, const std::string& text) {
+  KL_RETURN_IF_ERROR(check_replaceable(path));
+  const std::string temporary = path + ".new";
+  std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
+  file << text;
+  file.close();
+  if (file && std::rename(temporary.c_str(), path.c_str()) == 0) return {};
+  const Error error = cannot_write(path, errno);
+  std::remove(temporary.c_str());
+  return error;
 }
 
 }  // namespace kinglet::cli

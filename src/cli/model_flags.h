@@ -17,8 +17,11 @@ class App;
 
 namespace kinglet::cli {
 
+// The most tokens that a flag may speak of.
+inline constexpr int64_t kMostTokens = int64_t{1} << 28;
+
 struct ModelFlags {
-  std::string model;  // empty: the default one
+  std::string model;
   std::string compute = "int8";
   std::string kv = "f16";
   std::string isa;
@@ -49,5 +52,9 @@ Result<std::unique_ptr<StepModel>> start_step_model(std::shared_ptr<const Checkp
 // All of standard input, or of a file. kResource past 64 MiB.
 Result<std::string> read_standard_input();
 Result<std::string> read_text_file(const std::string& path);
+// Writes PATH.new and renames it: an older file stays where that fails.
+Status write_text_file(const std::string& path, const std::string& text);
+// That PATH may come to be by renaming: a device, a pipe or a folder would be replaced.
+Status check_replaceable(const std::string& path);
 
 }  // namespace kinglet::cli

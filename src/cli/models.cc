@@ -10,9 +10,11 @@
 
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/json_text.h"
 #include "cli/model_flags.h"
 #include "cli/preset.h"
 #include "cli/terminal.h"
+#include "hub/short_names.h"
 #include "hub/store.h"
 
 namespace kinglet::cli {
@@ -44,7 +46,7 @@ Result<int> list_models(bool as_json) {
   if (as_json) {
     nlohmann::json all = nlohmann::json::array();
     for (const StoredModel& model : listing.models) all.push_back(facts_of(model));
-    out = all.dump() + "\n";
+    out = json_text(all);
   } else if (listing.models.empty() && listing.broken.empty()) {
     note("the store " + store.root() + " holds no models; `kinglet pull smollm2` fetches a small one");
   } else if (!listing.models.empty()) {
@@ -90,10 +92,13 @@ Result<int> verify_models(std::vector<std::string> names) {
 void add_models(CLI::App& app, Invocation& invocation) {
   auto model = std::make_shared<std::string>();
   CLI::App* pull_command = app.add_subcommand("pull", "Fetch a model into the store and print where it lies");
-  pull_command->add_option("MODEL", *model, "What to fetch (default: smollm2)");
+  auto* pulled = pull_command->add_option("MODEL", *model, "What to fetch (default: smollm2)");
   pull_command->footer(examples({"kinglet pull qwen3:0.6b", "kinglet pull hf:org/repo:Q4_K_M@main",
                                  "HF_TOKEN=... kinglet pull org/private-repo"}));
-  pull_command->callback([&invocation, model] { invocation.action = [model] { return pull_model(*model); }; });
+  pull_command->callback([&invocation, model, pulled] {
+    if (pulled->count() == 0) *model = kDefaultModel;
+    invocation.action = [model] { return pull_model(*model); };
+  });
 
   auto as_json = std::make_shared<bool>(false);
   CLI::App* list_command = app.add_subcommand("list", "List the models in the store");

@@ -4,8 +4,10 @@
 
 #include <bit>
 #include <cerrno>
-#include <cstring>
 #include <utility>
+
+#include "cli/model_flags.h"
+#include "cli/terminal.h"
 
 namespace kinglet::cli {
 
@@ -14,8 +16,11 @@ static_assert(std::endian::native == std::endian::little, "rows are written as t
 Result<NpyWriter> NpyWriter::create(const std::string& path, int64_t rows, int64_t columns) {
   NpyWriter writer;
   writer.path_ = path;
-  writer.file_ = path == "-" ? stdout : std::fopen((path + ".part").c_str(), "wb");
-  if (!writer.file_) return writer.failed();
+  if (path != "-") {
+    KL_RETURN_IF_ERROR(check_replaceable(path));
+    writer.file_ = std::fopen((path + ".part").c_str(), "wb");
+    if (!writer.file_) return writer.failed();
+  }
   std::string header = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, columns);
   constexpr size_t kPrefix = 10, kAlignment = 64;  // magic, version, header length; data starts on a multiple of 64
   header.append((kAlignment - (kPrefix + header.size() + 1) % kAlignment) % kAlignment, ' ');
@@ -23,9 +28,8 @@ Result<NpyWriter> NpyWriter::create(const std::string& path, int64_t rows, int64
   const auto length = static_cast<uint16_t>(header.size());
   const char prefix[kPrefix] = {
       '\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0, static_cast<char>(length & 255), static_cast<char>(length >> 8)};
-  if (std::fwrite(prefix, 1, kPrefix, writer.file_) != kPrefix ||
-      std::fwrite(header.data(), 1, header.size(), writer.file_) != header.size())
-    return writer.failed();
+  KL_RETURN_IF_ERROR(writer.put(prefix, kPrefix));
+  KL_RETURN_IF_ERROR(writer.put(header.data(), header.size()));
   return writer;
 }
 
@@ -33,26 +37,26 @@ NpyWriter::NpyWriter(NpyWriter&& other) noexcept
     : path_(std::move(other.path_)), file_(std::exchange(other.file_, nullptr)) {}
 
 NpyWriter::~NpyWriter() {
-  if (!file_ || file_ == stdout) return;
+  if (!file_) return;
   std::fclose(file_);
   std::remove((path_ + ".part").c_str());
 }
 
 Error NpyWriter::failed() const {
-  return {errno == ENOSPC ? ErrorCode::kResource : ErrorCode::kIo,
-          path_ + ": cannot be written: " + std::strerror(errno)};
+  return cannot_write(path_ == "-" ? "standard output" : path_, errno);
+}
+
+Status NpyWriter::put(const char* data, size_t size) {
+  const bool written = file_ ? std::fwrite(data, 1, size, file_) == size : write_out({data, size});
+  return written ? Status() : failed();
 }
 
 Status NpyWriter::write_row(std::span<const float> row) {
-  if (std::fwrite(row.data(), sizeof(float), row.size(), file_) != row.size()) return failed();
-  return {};
+  return put(reinterpret_cast<const char*>(row.data()), row.size_bytes());
 }
 
 Status NpyWriter::finish() {
-  if (file_ == stdout) {
-    if (std::fflush(stdout) != 0) return failed();
-    return {};
-  }
+  if (!file_) return {};
   const int closed = std::fclose(std::exchange(file_, nullptr));
   if (closed != 0 || std::rename((path_ + ".part").c_str(), path_.c_str()) != 0) {
     const Error error = failed();

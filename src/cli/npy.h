@@ -23,9 +23,10 @@ class NpyWriter {
 
  private:
   NpyWriter() = default;
+  Status put(const char* data, size_t size);
   Error failed() const;
   std::string path_;
-  FILE* file_ = nullptr;
+  FILE* file_ = nullptr;  // null: standard output
 };
 
 }  // namespace kinglet::cli

@@ -9,6 +9,7 @@
 
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/json_text.h"
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
 
@@ -54,7 +55,7 @@ Result<int> measure(const PerplexityFlags& flags) {
                                 {"compute", flags.model.compute}};
   const std::string out =
       flags.json
-          ? facts.dump() + "\n"
+          ? json_text(facts)
           : fmt::format("perplexity {:.4f} +/- {:.4f}  ({} tokens scored in {} windows of {}, compute {})\n",
                         r.perplexity, r.perplexity_stderr, r.tokens, r.windows, flags.window, flags.model.compute);
   return write_out(out) ? kExitOk : kExitBrokenPipe;
@@ -71,7 +72,7 @@ void add_perplexity(CLI::App& app, Invocation& invocation) {
       ->check(CLI::Range(2, 1 << 20))
       ->capture_default_str();
   command->add_option("--stride", flags->stride, "Tokens from one window to the next (default: the window)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, kMostTokens));
   command->add_flag("--json", flags->json, "Print a JSON object");
   add_compute_flags(*command, flags->model);
   command->footer(examples({"kinglet perplexity smollm2 README.md",

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "cli/json_text.h"
 #include "cli/layer_report.h"
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
@@ -100,7 +101,7 @@ std::string as_json(const Plan& p) {
                                 {"total_bytes", p.total()}};
   for (const LayerGroup& group : layer_groups(s))
     out["layers"].push_back({{"layers", group.layers}, {"what", group.what}});
-  return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return json_text(out, 2);
 }
 
 std::string as_text(const Plan& p) {

@@ -5,16 +5,15 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/json_text.h"
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
 
@@ -44,6 +43,7 @@ template <class T>
 bool get(const json& object, const char* key, std::optional<T>& value) {
   const auto at = object.find(key);
   if (at == object.end()) return true;
+  if (std::is_integral_v<T> && !std::is_same_v<T, bool> && !at->is_number_integer()) return false;
   try {
     value = at->get<T>();
     return true;
@@ -86,7 +86,7 @@ json to_json(const Preset& preset) {
 
 Result<int> show(const std::string& name) {
   KL_TRY(const Preset preset, load_preset(name));
-  return write_out(to_json(preset).dump(2) + "\n") ? kExitOk : kExitBrokenPipe;
+  return write_out(json_text(to_json(preset), 2)) ? kExitOk : kExitBrokenPipe;
 }
 
 Result<int> list(bool as_json) {
@@ -103,7 +103,7 @@ Result<int> list(bool as_json) {
     all.push_back(object);
     text += fmt::format("{:<20} {}\n", name, preset->model);
   }
-  if (as_json) text = all.dump() + "\n";
+  if (as_json) text = json_text(all);
   return write_out(text) ? kExitOk : kExitBrokenPipe;
 }
 
@@ -140,21 +140,16 @@ std::optional<Preset> find_preset(const std::string& name) {
 
 Status save_preset(const Preset& preset) {
   KL_RETURN_IF_ERROR(check_name(preset.name));
+  const json object = to_json(preset);
+  const std::string text = json_text(object, 2);
+  if (json::parse(text) != object)
+    return Error{ErrorCode::kInvalid, "preset " + preset.name + ": found bytes that are no text, expected UTF-8"};
   const std::string folder = preset_folder();
   if (folder.empty()) return Error{ErrorCode::kIo, "no home folder: set HOME or XDG_CONFIG_HOME"};
   std::error_code code;
   std::filesystem::create_directories(folder, code);
   if (code) return Error{ErrorCode::kIo, folder + ": " + code.message()};
-  const std::string path = folder + "/" + preset.name + ".json", temporary = path + ".new";
-  {
-    std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-    file << to_json(preset).dump(2) << "\n";
-    file.flush();
-    if (!file) return Error{ErrorCode::kIo, temporary + ": cannot be written: " + std::strerror(errno)};
-  }
-  std::filesystem::rename(temporary, path, code);
-  if (code) return Error{ErrorCode::kIo, path + ": " + code.message()};
-  return {};
+  return write_text_file(folder + "/" + preset.name + ".json", text);
 }
 
 Status remove_preset(const std::string& name) {
@@ -186,8 +181,10 @@ void add_preset(CLI::App& app, Invocation& invocation) {
   save->add_option("NAME", preset->name, "Its name")->required();
   save->add_option("-m,--model", preset->model, "The model")->required();
   save->add_option("--system", preset->system, "The system prompt");
-  save->add_option("-c,--ctx", preset->context, "Longest context in tokens")->check(CLI::NonNegativeNumber);
-  save->add_option("-n,--max-tokens", preset->max_tokens, "Tokens of an answer at most")->check(CLI::PositiveNumber);
+  save->add_option("-c,--ctx", preset->context, "Longest context in tokens")
+      ->check(CLI::Range(int64_t{0}, kMostTokens));
+  save->add_option("-n,--max-tokens", preset->max_tokens, "Tokens of an answer at most")
+      ->check(CLI::Range(int64_t{1}, kMostTokens));
   add_think_flags(*save, preset->think);
   add_sampling_flags(*save, preset->sampling);
   save->callback([&invocation, preset] {

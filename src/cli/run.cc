@@ -10,6 +10,7 @@
 #include "cli/chat.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/json_text.h"
 #include "cli/model_flags.h"
 #include "cli/preset.h"
 #include "cli/sampling_flags.h"
@@ -100,12 +101,12 @@ Result<int> finish(const Answer& answer, const RunFlags& flags, const AnswerOpti
                                   {"first_token_seconds", s.first_token_seconds},
                                   {"prompt_tokens_per_second", s.prompt_tokens_per_second()},
                                   {"generated_tokens_per_second", s.generated_tokens_per_second()}};
-    if (!write_out(facts.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n")) return kExitBrokenPipe;
+    if (!write_out(json_text(facts))) return kExitBrokenPipe;
   } else if (!answer.pipe_closed && !write_out("\n")) {
     return kExitBrokenPipe;
   }
   if (answer.pipe_closed) return kExitBrokenPipe;
-  if (flags.stats) fmt::print(stderr, "{}\n", speed_text(answer.finish.stats));
+  if (flags.stats) write_error(speed_text(answer.finish.stats) + "\n");
   if (answer.finish.reason == FinishReason::kCancelled) return terminated() ? kExitTerminated : kExitInterrupted;
   if (const auto text = length_note(answer, options)) note(*text);
   return kExitOk;
@@ -134,6 +135,7 @@ Result<std::shared_ptr<const Checkpoint>> open_named(const RunFlags& flags) {
 
 Result<int> run(RunFlags flags) {
   KL_TRY(const std::string prompt, find_prompt(flags));
+  if (flags.model.model.empty() && flags.words.size() < 2) flags.model.model = kDefaultModel;
   apply_preset(flags);
   KL_TRY(const auto checkpoint, open_named(flags));
   KL_TRY(const auto engine, start_engine(checkpoint, flags.model));
@@ -163,7 +165,8 @@ void add_run(CLI::App& app, Invocation& invocation) {
       command->add_option("PROMPT", flags->positional[1], "The prompt; left out, it is standard input, or you talk");
   command->add_option("-m,--model", flags->model.model, "The model, where the only word is to be the prompt");
   command->add_option("-s,--system", flags->system, "The system prompt");
-  command->add_option("-n,--max-tokens", flags->max_tokens, "Tokens of an answer at most")->check(CLI::PositiveNumber);
+  command->add_option("-n,--max-tokens", flags->max_tokens, "Tokens of an answer at most")
+      ->check(CLI::Range(int64_t{1}, kMostTokens));
   add_think_flags(*command, flags->think);
   command->add_flag("--hide-thinking", flags->hide_thinking, "Don't show the thinking; the model thinks all the same");
   command->add_option("--format", flags->format, "json, or the file of a JSON schema that the answer must follow");

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 
 #include "kinglet/kinglet.h"
 
@@ -17,7 +18,9 @@ void take(std::optional<T>& mine, const std::optional<T>& other) {
 
 template <class T>
 void from_json(const nlohmann::json& object, const char* key, std::optional<T>& to) {
-  if (const auto at = object.find(key); at != object.end() && at->is_number()) to = at->get<T>();
+  const auto at = object.find(key);
+  if (at == object.end()) return;
+  if (std::is_integral_v<T> ? at->is_number_integer() : at->is_number()) to = at->get<T>();
 }
 
 void from_metadata(const Metadata& metadata, const char* key, std::optional<float>& to) {
@@ -74,7 +77,11 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& f) {
       defaults.presence_penalty);
   add("--frequency-penalty", f.frequency_penalty, "Subtracted once for each time they were",
       defaults.frequency_penalty);
-  command.add_option("--seed", f.seed, "The same seed gives the same text")->group("Sampling");
+  command.add_option("--seed", f.seed, "The same seed gives the same text")
+      ->check([](const std::string& text) {  // the library would wrap it around
+        return text.starts_with("-") ? "found " + text + ", expected a whole number from 0" : std::string();
+      })
+      ->group("Sampling");
   command.add_option("--logit-bias", f.logit_bias, "ID=VALUE, added to a token's logit; may be repeated")
       ->allow_extra_args(false)
       ->group("Sampling");

@@ -1,5 +1,6 @@
 #include "cli/terminal.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
@@ -10,7 +11,6 @@
 #include <cerrno>
 #include <clocale>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <cwchar>
@@ -20,6 +20,7 @@ namespace {
 
 std::atomic<int> g_interrupts{0}, g_terminations{0};
 std::atomic<bool> g_quiet{false};
+std::atomic<int> g_output_failure{0};
 constexpr int kPatience = 3;
 
 void on_signal(int signal) {
@@ -45,6 +46,16 @@ std::string cut_to_columns(std::string_view text, int columns) {
     end = next;
   }
   return std::string(text.substr(0, end));
+}
+
+bool write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    text.remove_prefix(static_cast<size_t>(written));
+  }
+  return true;
 }
 
 std::string progress_line(const std::string& label, double fraction, std::vector<std::string> parts, int width) {
@@ -112,13 +123,28 @@ int terminal_width() {
 }
 
 bool write_out(std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(STDOUT_FILENO, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    text.remove_prefix(static_cast<size_t>(written));
-  }
-  return true;
+  if (write_all(STDOUT_FILENO, text)) return true;
+  int none = 0;
+  g_output_failure.compare_exchange_strong(none, errno);
+  return false;
+}
+
+int output_failure() {
+  return g_output_failure;
+}
+
+Error cannot_write(const std::string& name, int code) {
+  const bool full = code == ENOSPC || code == EDQUOT;
+  return {full ? ErrorCode::kResource : ErrorCode::kIo, name + ": cannot be written: " + std::strerror(code)};
+}
+
+void write_error(std::string_view text) {
+  write_all(STDERR_FILENO, text);
+}
+
+void occupy_standard_streams() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0) return;
 }
 
 void set_quiet(bool quiet) {
@@ -130,7 +156,7 @@ bool is_quiet() {
 
 void note(const std::string& text) {
   if (g_quiet) return;
-  fmt::print(stderr, "{}note: {}{}\n", style_code(Style::kDim, true), text, style_code(Style::kPlain, true));
+  write_error(fmt::format("{}note: {}{}\n", style_code(Style::kDim, true), text, style_code(Style::kPlain, true)));
 }
 
 void catch_interrupts() {
@@ -187,16 +213,14 @@ void ProgressBar::update(double fraction, const std::vector<std::string>& detail
   if (drawn_ > width) clear();  // the terminal became narrower
   const std::string line = progress_line(label_, std::clamp(fraction, 0.0, 1.0), details, width);
   const int columns = display_width(line);
-  fmt::print(stderr, "\r{}{:{}}", line, "", std::max(drawn_ - columns, 0));
-  std::fflush(stderr);
+  write_error(fmt::format("\r{}{:{}}", line, "", std::max(drawn_ - columns, 0)));
   drawn_ = std::max(columns, 1);
   drawn_at_ = now;
 }
 
 void ProgressBar::clear() {
   if (drawn_ == 0) return;
-  fmt::print(stderr, "\r{:{}}\r", "", std::min(drawn_, terminal_width() - 1));
-  std::fflush(stderr);
+  write_error(fmt::format("\r{:{}}\r", "", std::min(drawn_, terminal_width() - 1)));
   drawn_ = 0;
 }
 

@@ -21,8 +21,18 @@ enum class Style { kPlain, kDim, kBold, kRed, kCyan };
 std::string_view style_code(Style style, bool on_stderr);
 int terminal_width();  // columns of stderr's or stdout's terminal, 80 where unknown, at least 10
 
-// Writes to standard output, all of it. False when nobody reads any more (a closed pipe) or the disk is full.
+// Writes to standard output, all of it. False when nobody reads any more (a closed pipe) or the disk is full:
+// output_failure() knows.
 bool write_out(std::string_view text);
+// The errno of the first write_out() that failed, 0 when none did.
+int output_failure();
+// A file or stream that cannot be written, by errno.
+Error cannot_write(const std::string& name, int code);
+// Writes to standard error. Where that fails there is no one to tell.
+void write_error(std::string_view text);
+// Standard streams that whoever started us closed are opened, so that reads and writes fail as before, but no file can
+// come to have their numbers.
+void occupy_standard_streams();
 // A line to standard error for people ("note: …"); dropped under --quiet.
 void note(const std::string& text);
 void set_quiet(bool quiet);

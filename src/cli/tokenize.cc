@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/json_text.h"
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
 
@@ -43,7 +44,7 @@ Result<int> tokenize(const TokenizeFlags& flags) {
   } else if (flags.json) {
     nlohmann::json tokens = nlohmann::json::array();
     for (int32_t id : ids) tokens.push_back({{"id", id}, {"text", std::string(tokenizer->token_bytes(id))}});
-    out = tokens.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    out = json_text(tokens);
   } else {
     for (int32_t id : ids) out += fmt::format("{:>8}  {}\n", id, visible(tokenizer->token_bytes(id)));
   }

@@ -8,6 +8,7 @@
 #include "base/threads.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/json_text.h"
 #include "cli/terminal.h"
 #include "kernels/isa.h"
 
@@ -24,7 +25,7 @@ Result<int> print_version(bool json) {
                                   {"isa", isa_name(level)},
                                   {"available_isa", levels},
                                   {"threads", default_thread_count()}};
-    return write_out(facts.dump() + "\n") ? kExitOk : kExitBrokenPipe;
+    return write_out(json_text(facts)) ? kExitOk : kExitBrokenPipe;
   }
   const std::string text =
       fmt::format("kinglet {}\ncompiler: {}\ninstruction set: {} (available: {})\nthreads: {}\n", KINGLET_VERSION,

@@ -58,8 +58,18 @@ class Help(CliCase):
                 message = self.error(USAGE, *arguments)
                 self.assertIn("--help", message)
 
-    def test_a_mistyped_command_suggests(self):
+    def test_mistyped_words_suggest(self):
         self.assertIn('"inspct" is no command; the nearest are inspect', self.error(USAGE, "inspct", "model.gguf"))
+        for arguments in (["run", "m", "hi", "--max-tokns", "5"], ["--max-tokns", "run", "m"], ["run", "--max-tokns=5"]):
+            self.assertIn("--max-tokns", self.error(USAGE, *arguments))
+        self.assertIn("the nearest are --max-tokens", self.error(USAGE, "run", "m", "hi", "--max-tokns", "5"))
+        self.assertIn("goes into quotes", self.error(USAGE, "run", "m", "why", "is", "it"))
+
+    def test_values_out_of_range(self):
+        for flags in (["--ctx", "1e30"], ["--ctx", "99999999999999999999"], ["--ctx", "9223372036854775807"], ["--ctx", "-1"],
+                      ["-t", "10000"], ["-n", "0"], ["-n", "9223372036854775807"], ["--seed", "-1"], ["--seed", "1.5"], ["--ctx"]):
+            with self.subTest(flags=flags):
+                self.error(USAGE, "run", TINY_MODEL, "hi", *flags)
 
 
 class Version(CliCase):
@@ -267,6 +277,19 @@ class Presets(CliCase):
         self.assertIn("pirate", self.error(NOT_FOUND, "preset", "rm", "pirate"))
         self.assertIn("pirate", self.error(NOT_FOUND, "preset", "show", "pirate"))
 
+    def test_a_full_disk_keeps_the_old_one(self):
+        def small_files():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        self.kinglet("preset", "save", "p", "--model", "old")
+        self.assertIn("p.json", self.error(NO_IO, "preset", "save", "p", "--model", "new", "--system", "x" * 9000, preexec_fn=small_files))
+        self.assertEqual(json.loads(self.out("preset", "show", "p"))["model"], "old")
+        self.assertEqual(os.listdir(self.folder / ".config/kinglet/presets"), ["p.json"])
+
+    def test_numbers_that_do_not_fit_are_no_preset(self):
+        self.file(".config/kinglet/presets/half.json", '{"model": "m", "context": 1.5e300}')
+        self.assertIn("not a preset", self.error(MALFORMED, "preset", "show", "half"))
+
     def test_bad_ones(self):
         self.assertIn("preset name", self.error(MALFORMED, "preset", "save", "../x", "--model", "y"))
         self.file(".config/kinglet/presets/odd.json", "{")
@@ -319,6 +342,60 @@ class Bench(CliCase):
         self.assertEqual([r["threads"] for r in results], [1])
         for key in ("read_gb_per_second", "int8_gop_per_second", "float_gflop_per_second"):
             self.assertGreater(results[0][key], 0)
+
+
+class StandardStreams(CliCase):
+    """Closed, full, or with nobody at the other end."""
+    PRINTING = (["version"], ["--help"], ["inspect", "--help"], ["inspect", TINY_MODEL], ["completion", "bash"],
+                ["logits", TINY_MODEL, "--tokens", "1 2", "-o", "-"], ["bench", TINY_MODEL, "-p", "4", "-n", "2", "-r", "1"])
+
+    def shell(self, line, arguments):
+        return subprocess.run(["bash", "-c", line, PROGRAM, *map(str, arguments)], env=self.environment, cwd=self.folder,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False)
+
+    def test_output_that_cannot_be_written_is_told(self):
+        for arguments in self.PRINTING:
+            with self.subTest(arguments=arguments):
+                for line, code, words in (('"$0" "$@" >/dev/full', NO_ROOM, b"standard output: cannot be written: No space"),
+                                          ('"$0" "$@" >&-', NO_IO, b"standard output: cannot be written: Bad file"),
+                                          ('set -o pipefail; "$0" "$@" 2>errors | true', 141, b"")):
+                    done = self.shell(line, arguments)
+                    self.assertEqual(done.returncode, code, done.stderr)
+                    self.assertIn(words, done.stderr)
+                self.assertEqual((self.folder / "errors").read_bytes(), b"")
+
+    def test_errors_that_cannot_be_told_change_nothing(self):
+        for redirection in ("2>&-", "2>/dev/full"):
+            with self.subTest(redirection=redirection):
+                self.assertEqual(self.shell(f'"$0" "$@" {redirection}', ["list"]).returncode, 0)
+                self.assertEqual(self.shell(f'"$0" "$@" {redirection}', ["inspect", "nosuch:1b"]).returncode, NOT_FOUND)
+
+    def test_files_never_take_the_place_of_a_closed_stream(self):
+        done = self.shell('"$0" "$@" >&- 2>&-', ["logits", TINY_MODEL, "--tokens", "1 2", "-o", "o.npy"])
+        self.assertEqual(done.returncode, 0)
+        read_npy((self.folder / "o.npy").read_bytes())
+        self.assertIn(b"cannot read standard input", self.shell('"$0" "$@" <&-', ["imatrix", TINY_MODEL, "-", "-o", "o"]).stderr)
+
+
+class OddFiles(CliCase):
+    def test_devices_and_pipes_are_not_replaced(self):
+        os.mkfifo(self.folder / "pipe")
+        for command in (["logits", TINY_MODEL, "--tokens", "1 2", "-o", "pipe"], ["quantize", TINY_MODEL, "pipe", "Q8_0"]):
+            self.assertIn("pipe", self.error(NO_IO, *command))
+            self.assertTrue((self.folder / "pipe").is_fifo())
+        self.assertIn("regular file", self.error(NO_IO, "logits", TINY_MODEL, "--tokens", "1", "-o", self.folder))
+
+    def test_names_that_are_no_utf8(self):
+        copy = os.fsencode(self.folder) + b"/odd\xff.gguf"
+        pathlib.Path(os.fsdecode(copy)).write_bytes(TINY_MODEL.read_bytes())
+        self.assertEqual(json.loads(self.out("bench", os.fsdecode(copy), "-p", "4", "-n", "0", "-r", "1", "-o", "json"))[0]["test"], "pp4")
+        self.assertIn("UTF-8", self.error(MALFORMED, "preset", "save", "odd", "--model", os.fsdecode(copy)))
+        self.assertEqual(self.out("preset", "list"), "")
+
+    def test_what_is_no_model(self):
+        self.assertIn("web address", self.error(MALFORMED, "inspect", "https://example.org/m.gguf"))
+        for command in (["inspect", ""], ["run", "", "hi"], ["pull", ""], ["bench", ""]):
+            self.assertIn("empty", self.error(MALFORMED, *command))
 
 
 class Completion(CliCase):
