@@ -41,6 +41,8 @@ std::string attention_text(const LayerSpec& layer) {
   else if (a.rope.rotated != a.head_dim && layer.mixer == Mixer::kAttention)
     text += fmt::format(", {} rotated", a.rope.rotated);
   if (a.gated) text += ", gated";
+  if (a.keys_as_values) text += ", values are keys";
+  if (a.shares_kv()) text += fmt::format(", reads the cache of layer {}", a.kv_layer);
   if (a.sinks) text += ", sinks";
   return text;
 }
@@ -57,7 +59,9 @@ std::string recurrent_text(const LayerSpec& layer) {
 std::string ffn_text(const FfnSpec& f) {
   const MoeSpec& m = f.moe;
   if (m.experts == 0) return fmt::format("dense ffn {}", f.hidden);
-  std::string text = fmt::format("{} experts of {} ({} used, {}", m.experts, m.hidden, m.used, scoring_name(m.scoring));
+  const std::string beside = m.beside_dense ? fmt::format("dense ffn {} beside ", f.hidden) : "";
+  std::string text =
+      beside + fmt::format("{} experts of {} ({} used, {}", m.experts, m.hidden, m.used, scoring_name(m.scoring));
   if (m.groups > 1) text += fmt::format(", groups {}/{}", m.groups, m.groups_used);
   text += ")";
   if (m.shared_hidden > 0) text += fmt::format(", shared {}{}", m.shared_hidden, m.shared_gated ? " gated" : "");
@@ -84,8 +88,9 @@ std::vector<LayerGroup> layer_groups(const ModelSpec& spec) {
   std::map<std::string, size_t> known;
   for (size_t i = 0; i < spec.layers.size(); i++) {
     const LayerSpec& layer = spec.layers[i];
-    const std::string what =
-        (layer.recurs() ? recurrent_text(layer) : attention_text(layer)) + ", " + ffn_text(layer.ffn);
+    const std::string what = (layer.recurs() ? recurrent_text(layer) : attention_text(layer)) + ", " +
+                             ffn_text(layer.ffn) +
+                             (layer.input_dim > 0 ? fmt::format(", input of its own {}", layer.input_dim) : "");
     const auto [at, added] = known.try_emplace(what, groups.size());
     if (added) {
       groups.push_back({"", what});

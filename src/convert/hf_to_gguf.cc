@@ -160,8 +160,10 @@ class Converter {
 
   // Divisors of the inverse frequencies, where the family's files have a place for them.
   void add_rope_factors() {
-    const auto rotates = [](const LayerSpec& layer) { return layer.attention.rope.rotated > 0; };
-    const auto layer = std::find_if(bound_.spec.layers.begin(), bound_.spec.layers.end(), rotates);
+    const auto stretched = [](const LayerSpec& layer) {
+      return layer.attention.rope.rotated > 0 && layer.attention.rope.scaling != RopeSpec::Scaling::kNone;
+    };
+    const auto layer = std::find_if(bound_.spec.layers.begin(), bound_.spec.layers.end(), stretched);
     if (layer == bound_.spec.layers.end()) return;
     const RopeSpec& rope = layer->attention.rope;
     if (rope.scaling == RopeSpec::Scaling::kLlama3) add_factors(Slot::kRopeFactors, llama3_divisors(rope));

@@ -64,7 +64,7 @@ class Binder {
       if (const TensorView* tensor = lookup(std::string(pattern))) used_.insert(tensor);
       return {};
     }
-    if (i >= 0 && !slot_applies(rule.slot, *layer(i))) return {};
+    if (!slot_applies(rule.slot, model_.spec, layer(i))) return {};
     if (model_.find(rule.slot, i)) return {};  // by an earlier line
     const std::string name = replaced(std::string(pattern), "{}", i);
     if (name.find("{e}") != std::string::npos) return bind_experts(rule, name, i);
@@ -118,7 +118,7 @@ class Binder {
       const int count = per_layer ? static_cast<int>(model_.spec.layers.size()) : 1;
       for (int i = 0; i < count; i++) {
         const int at = per_layer ? i : -1;
-        if (at >= 0 && !slot_applies(rule.slot, *layer(at))) continue;
+        if (!slot_applies(rule.slot, model_.spec, layer(at))) continue;
         if (!model_.find(rule.slot, at)) return missing(rule.slot, replaced(std::string(pattern), "{}", at));
       }
     }

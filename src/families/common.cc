@@ -39,9 +39,14 @@ void check_heads(FieldReader& reader, std::string_view key, const Baseline& b) {
                          ", expected an even number up to the head's " + std::to_string(most));
 }
 
-// Models that have experts in every layer may not say how wide a dense one would be.
+// Models that have experts in every layer may not say how wide a dense one would be; of a list of one a layer, whose
+// family reads it again, the largest.
 int64_t dense_hidden(FieldReader& r, std::string_view key, std::string_view expert_key) {
-  return r.integer(r.has(key) || !r.has(expert_key) ? key : expert_key, 1, kMaxDimension);
+  const std::string_view at = r.has(key) || !r.has(expert_key) ? key : expert_key;
+  if (!r.is_integers(at)) return r.integer(at, 1, kMaxDimension);
+  int64_t most = 1;
+  for (const int64_t n : r.integers(at)) most = std::max(most, n);
+  return most;  // check_spec bounds it
 }
 
 // Divisors of the inverse frequencies as the converter leaves them (llama 3 scaling folded in; LongRoPE's two lists).
@@ -261,6 +266,21 @@ std::vector<bool> layers_of_kind(FieldReader& r, const ModelSpec& spec, std::str
   }
   for (size_t i = 0; i < of_kind.size(); i++) of_kind[i] = i < types.size() ? types[i] == name : otherwise(i);
   return of_kind;
+}
+
+std::vector<int64_t> one_a_layer(FieldReader& r, std::string_view key, const ModelSpec& spec, int64_t least,
+                                 int64_t most) {
+  std::vector<int64_t> values = r.integers_or_one(key);
+  if (values.size() == 1) values.assign(spec.layers.size(), values.front());
+  if (values.size() != spec.layers.size())
+    r.fail(key, "found " + std::to_string(values.size()) +
+                    " entries, expected one a layer: " + std::to_string(spec.layers.size()));
+  for (const int64_t value : values)
+    if (value < least || value > most)
+      r.fail(key,
+             "found " + std::to_string(value) + ", expected " + std::to_string(least) + " to " + std::to_string(most));
+  values.resize(spec.layers.size(), least);
+  return values;
 }
 
 void use_windows_past_the_first_layers(FieldReader& r, ModelSpec& spec) {

@@ -37,6 +37,10 @@ int64_t rotated_dimensions(FieldReader& reader, int64_t head_dim, double default
 std::vector<bool> layers_of_kind(FieldReader& reader, const ModelSpec& spec, std::string_view name,
                                  const std::function<bool(size_t)>& otherwise);
 
+// A number that a GGUF file says once for all layers, or as a list of one each.
+std::vector<int64_t> one_a_layer(FieldReader& reader, std::string_view key, const ModelSpec& spec, int64_t least,
+                                 int64_t most);
+
 // Qwen's way of saying which layers have a sliding window: `use_sliding_window`, `sliding_window`, and
 // `max_window_layers` of the first layers that see everything all the same.
 void use_windows_past_the_first_layers(FieldReader& reader, ModelSpec& spec);

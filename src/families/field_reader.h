@@ -19,6 +19,7 @@ class FieldReader {
   FieldReader(const Metadata& metadata, std::string prefix) : metadata_(metadata), prefix_(std::move(prefix)) {}
 
   bool has(std::string_view key) const { return metadata_.has(full(key)); }
+  bool is_integers(std::string_view key) const { return metadata_.get_ints(full(key)).ok(); }
   int64_t integer(std::string_view key, int64_t min, int64_t max) {
     return keep(metadata_.get_int(full(key), min, max), min);
   }
@@ -35,6 +36,7 @@ class FieldReader {
   std::string string_or(std::string_view key, const std::string& fallback) {
     return keep(metadata_.string_or(full(key), fallback), fallback);
   }
+  std::vector<bool> booleans(std::string_view key) { return keep(metadata_.get_bools(full(key)), {}); }
   std::vector<int64_t> integers(std::string_view key) { return keep(metadata_.get_ints(full(key)), {}); }
   // A list, or a single integer as a list of one.
   std::vector<int64_t> integers_or_one(std::string_view key) {

@@ -70,8 +70,15 @@ struct AttentionSpec {
   bool norm_after_rope = false;
   bool sinks = false;  // a learned logit a head that takes part in the softmax and has no value
   bool gated = false;  // results are multiplied by the sigmoid of a projection of the same width
-  LatentSpec latent;   // of Mixer::kLatentAttention
+  // Gemma 4: the keys and values of an earlier layer of the same shape are read, and this layer stores none; -1: its
+  // own.
+  int64_t kv_layer = -1;
+  bool value_norm = false;      // RMS norm of each value head, without weights
+  bool keys_as_values = false;  // values are the keys before norm and rotation; needs value_norm
+  LatentSpec latent;            // of Mixer::kLatentAttention
   IndexerSpec indexer;
+
+  bool shares_kv() const { return kv_layer >= 0; }
   bool operator==(const AttentionSpec&) const = default;
 };
 
@@ -102,6 +109,10 @@ struct MoeSpec {
   double scale = 1.0;         // on the weights
   int64_t shared_hidden = 0;  // width of the shared experts together; 0: none
   bool shared_gated = false;  // their result is multiplied by the sigmoid of a projection to one number
+  // Gemma 4: the experts run beside the layer's dense network on the residual stream under a norm of their own; both
+  // results are normed and added. The router reads the stream under a third norm and the result divided by
+  // sqrt(width); each expert has a learned factor on its weight.
+  bool beside_dense = false;
   bool operator==(const MoeSpec&) const = default;
 };
 
@@ -122,6 +133,11 @@ struct LayerSpec {
   // MiniMax-01: x = alpha * norm(x) + beta * branch(norm(x)) instead of x + branch(norm(x)).
   bool residual_of_normed = false;
   double mixer_alpha = 1.0, mixer_beta = 1.0, ffn_alpha = 1.0, ffn_beta = 1.0;
+  // Gemma 4 (per-layer embeddings): a second embedding holds so many numbers for each layer of the model, to which a
+  // normed projection of the first is added before the layers run; 0: none. A third block reads the layer's share x:
+  // residual += norm(up · (act(gate · residual) * x)). The same number in every layer.
+  int64_t input_dim = 0;
+  bool scaled = false;  // the residual stream is multiplied by a learned number behind the layer
 
   bool recurs() const { return mixer != Mixer::kAttention && mixer != Mixer::kLatentAttention; }
   bool operator==(const LayerSpec&) const = default;

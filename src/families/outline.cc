@@ -68,7 +68,7 @@ class Outliner {
   }
 
   void add(const TensorRule& rule, int i) {
-    if (i >= 0 && !slot_applies(rule.slot, *layer(i))) return;
+    if (!slot_applies(rule.slot, model_.spec, layer(i))) return;
     if (!present(rule, i) || model_.find(rule.slot, i)) return;
     const TensorRule* gguf = gguf_rule(*model_.family, rule.slot);
     const Transform transform = gguf ? gguf->gguf_transform : rule.hf_transform;
@@ -123,7 +123,7 @@ ParameterCount count_parameters(const BoundModel& model) {
     const LayerSpec* layer = model.layer_of(bound);
     const SlotShape shape = slot_shape(bound.slot, model.spec, layer);
     const int64_t values = (bound.expert >= 0 ? 1 : shape.count) * shape.rows * shape.columns;
-    if (bound.slot == Slot::kSelectionBias) {
+    if (bound.slot == Slot::kSelectionBias || bound.slot == Slot::kLayerScale) {
       count.buffers += values;
       continue;
     }

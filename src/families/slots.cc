@@ -19,6 +19,9 @@ constexpr SlotInfo kSlots[] = {
     {"output head", SlotKind::kMatrix},
     {"rope factors", SlotKind::kVector},
     {"rope factors of long contexts", SlotKind::kVector},
+    {"per-layer embedding", SlotKind::kMatrix},
+    {"per-layer projection", SlotKind::kMatrix},
+    {"per-layer projection norm", SlotKind::kVector},
     {"attention norm", SlotKind::kVector},
     {"query", SlotKind::kMatrix},
     {"key", SlotKind::kMatrix},
@@ -74,6 +77,8 @@ constexpr SlotInfo kSlots[] = {
     {"router", SlotKind::kMatrix},
     {"router bias", SlotKind::kVector},
     {"expert selection bias", SlotKind::kVector},
+    {"router norm", SlotKind::kVector},
+    {"expert scale", SlotKind::kVector},
     {"expert gate", SlotKind::kStack},
     {"expert up", SlotKind::kStack},
     {"expert down", SlotKind::kStack},
@@ -85,6 +90,13 @@ constexpr SlotInfo kSlots[] = {
     {"shared expert down", SlotKind::kMatrix},
     {"shared expert router", SlotKind::kMatrix},
     {"post-ffn norm", SlotKind::kVector},
+    {"norm behind the dense ffn", SlotKind::kVector},
+    {"norm before the experts", SlotKind::kVector},
+    {"norm behind the experts", SlotKind::kVector},
+    {"layer input gate", SlotKind::kMatrix},
+    {"layer input up-projection", SlotKind::kMatrix},
+    {"norm behind the layer input", SlotKind::kVector},
+    {"layer scale", SlotKind::kVector},
 };
 static_assert(std::size(kSlots) == kSlotCount);
 
@@ -92,14 +104,28 @@ SlotShape vector_of(int64_t n) {
   return {1, n, 1};
 }
 
+// The first rotary embedding that has factors, or else the first of all.
+const RopeSpec& stretched_rope(const ModelSpec& spec) {
+  for (const LayerSpec& layer : spec.layers)
+    if (layer.attention.rope.scaling == RopeSpec::Scaling::kFactors) return layer.attention.rope;
+  return spec.layers[0].attention.rope;
+}
+
 SlotShape model_shape(Slot slot, const ModelSpec& spec) {
+  const int64_t input_dim = spec.layers[0].input_dim;
   switch (slot) {
     case Slot::kEmbedding:
     case Slot::kOutput:
       return {1, spec.vocabulary, spec.width};
     case Slot::kRopeFactors:
     case Slot::kRopeFactorsLong:
-      return vector_of(spec.layers[0].attention.rope.rotated / 2);
+      return vector_of(stretched_rope(spec).rotated / 2);
+    case Slot::kLayerEmbedding:
+      return {1, spec.vocabulary, std::ssize(spec.layers) * input_dim};
+    case Slot::kLayerProjection:
+      return {1, std::ssize(spec.layers) * input_dim, spec.width};
+    case Slot::kLayerProjectionNorm:
+      return vector_of(input_dim);
     default:
       return vector_of(spec.width);
   }
@@ -223,7 +249,10 @@ SlotShape expert_shape(Slot slot, int64_t width, const MoeSpec& m) {
       return {1, m.experts, width};
     case Slot::kRouterBias:
     case Slot::kSelectionBias:
+    case Slot::kExpertScale:
       return vector_of(m.experts);
+    case Slot::kRouterNorm:
+      return vector_of(width);
     case Slot::kExpertGate:
     case Slot::kExpertUp:
       return {m.experts, m.hidden, width};
@@ -250,6 +279,10 @@ SlotShape layer_shape(Slot slot, int64_t width, const LayerSpec& layer) {
     case Slot::kPostAttentionNorm:
     case Slot::kFfnNorm:
     case Slot::kPostFfnNorm:
+    case Slot::kDensePostNorm:
+    case Slot::kExpertNorm:
+    case Slot::kExpertPostNorm:
+    case Slot::kPostInputNorm:
     case Slot::kAttentionOutputBias:
     case Slot::kDownBias:
       return vector_of(width);
@@ -261,6 +294,12 @@ SlotShape layer_shape(Slot slot, int64_t width, const LayerSpec& layer) {
       return vector_of(layer.ffn.hidden);
     case Slot::kDown:
       return {1, width, layer.ffn.hidden};
+    case Slot::kInputGate:
+      return {1, layer.input_dim, width};
+    case Slot::kInputUp:
+      return {1, width, layer.input_dim};
+    case Slot::kLayerScale:
+      return vector_of(1);
     case Slot::kRecurrentNorm:  // over a head, or over all of them (lightning attention)
       return vector_of(layer.recurrent.value_dim *
                        (layer.mixer == Mixer::kLightning ? layer.recurrent.value_heads : 1));
@@ -277,15 +316,18 @@ bool attention_applies(Slot slot, const LayerSpec& layer) {
   const AttentionSpec& a = layer.attention;
   const bool latent = layer.mixer == Mixer::kLatentAttention;
   switch (slot) {
-    case Slot::kK:
-    case Slot::kV:
     case Slot::kQBias:
-    case Slot::kKBias:
-    case Slot::kVBias:
       return !latent;
+    case Slot::kK:
+    case Slot::kKBias:
+      return !latent && !a.shares_kv();
+    case Slot::kV:
+    case Slot::kVBias:
+      return !latent && !a.shares_kv() && !a.keys_as_values;
     case Slot::kQNorm:
-    case Slot::kKNorm:
       return a.qk_norm != AttentionSpec::QkNorm::kNone;
+    case Slot::kKNorm:
+      return a.qk_norm != AttentionSpec::QkNorm::kNone && !a.shares_kv();
     case Slot::kSinks:
       return a.sinks;
     case Slot::kAttentionGate:
@@ -320,7 +362,13 @@ bool ffn_applies(Slot slot, const FfnSpec& ffn) {
     case Slot::kGateBias:
     case Slot::kUpBias:
     case Slot::kDownBias:
-      return ffn.moe.experts == 0;
+      return ffn.moe.experts == 0 || ffn.moe.beside_dense;
+    case Slot::kRouterNorm:
+    case Slot::kExpertScale:
+    case Slot::kDensePostNorm:
+    case Slot::kExpertNorm:
+    case Slot::kExpertPostNorm:
+      return ffn.moe.experts > 0 && ffn.moe.beside_dense;
     case Slot::kSharedGate:
     case Slot::kSharedUp:
     case Slot::kSharedDown:
@@ -332,22 +380,7 @@ bool ffn_applies(Slot slot, const FfnSpec& ffn) {
   }
 }
 
-}  // namespace
-
-std::string_view slot_name(Slot slot) {
-  return kSlots[static_cast<size_t>(slot)].name;
-}
-
-SlotKind slot_kind(Slot slot) {
-  return kSlots[static_cast<size_t>(slot)].kind;
-}
-
-SlotShape slot_shape(Slot slot, const ModelSpec& spec, const LayerSpec* layer) {
-  KL_CHECK(slot < Slot::kCount, "a slot without a shape");
-  return layer ? layer_shape(slot, spec.width, *layer) : model_shape(slot, spec);
-}
-
-bool slot_applies(Slot slot, const LayerSpec& layer) {
+bool layer_applies(Slot slot, const LayerSpec& layer) {
   const bool kimi = layer.mixer == Mixer::kKimiDelta;
   switch (slot) {
     case Slot::kAttentionNorm:
@@ -355,6 +388,16 @@ bool slot_applies(Slot slot, const LayerSpec& layer) {
     case Slot::kFfnNorm:
     case Slot::kPostFfnNorm:
       return true;
+    case Slot::kInputGate:
+    case Slot::kInputUp:
+    case Slot::kPostInputNorm:
+      return layer.input_dim > 0;
+    case Slot::kLayerScale:
+      return layer.scaled;
+    case Slot::kDensePostNorm:
+    case Slot::kExpertNorm:
+    case Slot::kExpertPostNorm:
+      return ffn_applies(slot, layer.ffn);
     case Slot::kRecurrentQkv:
     case Slot::kRecurrentGate:
       return layer.recurs() && !kimi;
@@ -373,6 +416,26 @@ bool slot_applies(Slot slot, const LayerSpec& layer) {
   if (slot >= Slot::kDeltaQ && slot <= Slot::kGateUp) return kimi;
   if (slot >= Slot::kRecurrentQkv && slot <= Slot::kRecurrentOutput) return layer.recurs();
   return !layer.recurs() && attention_applies(slot, layer);
+}
+
+}  // namespace
+
+std::string_view slot_name(Slot slot) {
+  return kSlots[static_cast<size_t>(slot)].name;
+}
+
+SlotKind slot_kind(Slot slot) {
+  return kSlots[static_cast<size_t>(slot)].kind;
+}
+
+SlotShape slot_shape(Slot slot, const ModelSpec& spec, const LayerSpec* layer) {
+  KL_CHECK(slot < Slot::kCount, "a slot without a shape");
+  return layer ? layer_shape(slot, spec.width, *layer) : model_shape(slot, spec);
+}
+
+bool slot_applies(Slot slot, const ModelSpec& spec, const LayerSpec* layer) {
+  if (layer) return layer_applies(slot, *layer);
+  return slot < Slot::kLayerEmbedding || slot > Slot::kLayerProjectionNorm || spec.layers[0].input_dim > 0;
 }
 
 }  // namespace kinglet

@@ -16,6 +16,9 @@ enum class Slot : uint8_t {
   kOutput,
   kRopeFactors,
   kRopeFactorsLong,
+  kLayerEmbedding,   // of the inputs that layers have of their own, all layers' behind each other
+  kLayerProjection,  // of the residual stream to them
+  kLayerProjectionNorm,
   kAttentionNorm,
   kQ,
   kK,
@@ -75,6 +78,8 @@ enum class Slot : uint8_t {
   kRouter,
   kRouterBias,     // added to the router's logits
   kSelectionBias,  // added to the scores for choosing only
+  kRouterNorm,     // over the residual stream, where experts stand beside a dense network
+  kExpertScale,    // a factor on the weight of each expert
   kExpertGate,
   kExpertUp,
   kExpertDown,
@@ -86,6 +91,14 @@ enum class Slot : uint8_t {
   kSharedDown,
   kSharedRouter,
   kPostFfnNorm,
+  kDensePostNorm,   // where experts stand beside a dense network: over its result,
+  kExpertNorm,      // over what they read
+  kExpertPostNorm,  // and over their result
+  // the block that reads a layer's own input
+  kInputGate,
+  kInputUp,
+  kPostInputNorm,
+  kLayerScale,
   kCount
 };
 inline constexpr size_t kSlotCount = static_cast<size_t>(Slot::kCount);
@@ -107,8 +120,9 @@ struct SlotShape {
 // `layer` is null for slots of the whole model.
 SlotShape slot_shape(Slot slot, const ModelSpec& spec, const LayerSpec* layer);
 
-// Whether a layer of this recipe computes with the slot at all (a dense layer has no router, …).
-bool slot_applies(Slot slot, const LayerSpec& layer);
+// Whether a layer of this recipe, or the model where `layer` is null, computes with the slot at all (a dense layer has
+// no router, …).
+bool slot_applies(Slot slot, const ModelSpec& spec, const LayerSpec* layer);
 
 // How the stored tensor differs from the slot's weights.
 enum class Transform : uint8_t {

@@ -27,6 +27,8 @@ class SpecCheck {
     within("context", spec_.context, 1, kMaxContext);
     within("prediction layers", spec_.prediction_layers, 0, kMaxLayers);
     finite("norm epsilon", spec_.norm_epsilon);
+    if (status_.ok() && spec_.layers[0].input_dim != 0)
+      product("floats of the layers' inputs", std::ssize(spec_.layers), spec_.layers[0].input_dim, kMaxRows);
     for (layer_ = 0; status_.ok() && layer_ < std::ssize(spec_.layers); layer_++) {
       const LayerSpec& layer = spec_.layers[static_cast<size_t>(layer_)];
       if (layer_ == 0 || !(layer == spec_.layers[static_cast<size_t>(layer_) - 1])) check_layer(layer);
@@ -65,6 +67,9 @@ class SpecCheck {
     else
       check_attention(layer);
     check_ffn(layer.ffn);
+    if (layer.input_dim != spec_.layers[0].input_dim)
+      fail("floats of the layer's input", std::to_string(layer.input_dim),
+           std::to_string(spec_.layers[0].input_dim) + " as in the first layer");
     for (const double factor : {layer.mixer_alpha, layer.mixer_beta, layer.ffn_alpha, layer.ffn_beta})
       finite("factor of the residual", factor);
     if (status_.ok()) count_values(layer);
@@ -82,6 +87,7 @@ class SpecCheck {
     if (a.kv_heads > 0 && a.heads % a.kv_heads != 0)
       fail("key/value heads", std::to_string(a.kv_heads), "a divisor of the " + std::to_string(a.heads) + " heads");
     check_rope(a);
+    check_values(layer);
     if (a.indexer.heads != 0) check_indexer(a);
     if (layer.mixer != Mixer::kLatentAttention) return;
     const LatentSpec& l = a.latent;
@@ -90,6 +96,22 @@ class SpecCheck {
     within("dimensions of a head against its own keys", l.nope_dim, 1, a.head_dim);
     within("dimensions of a head against the shared key", l.shared_dim, a.rope.rotated, a.head_dim - l.nope_dim);
     product("floats of all heads' latents", a.heads, 2 * l.kv_rank + l.shared_dim, kMaxFloats);
+  }
+
+  // Keys and values that come from elsewhere.
+  void check_values(const LayerSpec& layer) {
+    const AttentionSpec& a = layer.attention;
+    if (a.keys_as_values && (!a.value_norm || a.value_dim != a.head_dim))
+      fail("values", "the keys", "values of their own where they are not normed or have another size");
+    if (!a.shares_kv()) return;
+    if (layer.mixer != Mixer::kAttention || a.kv_layer >= layer_)
+      return fail("layer whose keys and values are read", std::to_string(a.kv_layer), "an earlier one");
+    const LayerSpec& source = spec_.layers[static_cast<size_t>(a.kv_layer)];
+    const AttentionSpec& b = source.attention;
+    if (source.mixer != Mixer::kAttention || b.shares_kv() || a.kv_heads != b.kv_heads || a.head_dim != b.head_dim ||
+        a.value_dim != b.value_dim)
+      fail("layer whose keys and values are read", std::to_string(a.kv_layer),
+           "one that has its own, and heads of the same number and sizes");
   }
 
   void check_indexer(const AttentionSpec& a) {
@@ -134,7 +156,8 @@ class SpecCheck {
     finite("limit of the activation", f.limit);
     finite("factor of the activation", f.alpha);
     within("experts", m.experts, 0, kMaxExperts);
-    if (m.experts == 0) return within("ffn width", f.hidden, 1, kMaxDimension);
+    if (m.experts == 0 || m.beside_dense) within("ffn width", f.hidden, 1, kMaxDimension);
+    if (m.experts == 0) return;
     within("experts used", m.used, 1, m.experts);
     within("width of an expert", m.hidden, 1, kMaxDimension);
     within("width of the shared experts", m.shared_hidden, 0, kMaxDimension);
@@ -151,7 +174,7 @@ class SpecCheck {
     layer_rows_ = layer_values_ = 0;
     for (size_t s = static_cast<size_t>(Slot::kAttentionNorm); s < kSlotCount; s++) {
       const Slot slot = static_cast<Slot>(s);
-      if (!slot_applies(slot, layer)) continue;
+      if (!slot_applies(slot, spec_, &layer)) continue;
       const SlotShape shape = slot_shape(slot, spec_, &layer);
       const int64_t matrix = bounded_product(shape.rows, shape.columns, kMaxSlotValues);
       const int64_t values = bounded_product(shape.count, matrix, kMaxSlotValues);

@@ -121,6 +121,10 @@ Result<std::string> Metadata::get_string(std::string_view key) const {
   return get_as<std::string>(*this, key, "a string");
 }
 
+Result<std::vector<bool>> Metadata::get_bools(std::string_view key) const {
+  return get_as<std::vector<bool>>(*this, key, "an array of booleans");
+}
+
 Result<std::vector<int64_t>> Metadata::get_ints(std::string_view key) const {
   return get_as<std::vector<int64_t>>(*this, key, "an array of integers");
 }

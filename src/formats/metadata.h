@@ -35,6 +35,7 @@ class Metadata {
   Result<double> get_float(std::string_view key) const;  // finite
   Result<bool> get_bool(std::string_view key) const;
   Result<std::string> get_string(std::string_view key) const;
+  Result<std::vector<bool>> get_bools(std::string_view key) const;
   Result<std::vector<int64_t>> get_ints(std::string_view key) const;
   Result<std::vector<double>> get_floats(std::string_view key) const;
   Result<std::vector<std::string>> get_strings(std::string_view key) const;

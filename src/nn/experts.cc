@@ -3,6 +3,7 @@
 // choices. (Shazeer et al. 2017; DeepSeekMoE, Dai et al. 2024, for shared experts.)
 #include <vector>
 
+#include "kernels/math.h"
 #include "kernels/ops_experts.h"
 #include "kernels/ops_recurrent.h"
 #include "nn/forward_pass.h"
@@ -55,21 +56,50 @@ void ForwardPass::expert_ffn(size_t layer) {
   float* up = work_.scratch.take(rows, m.hidden);
   float* outputs = work_.scratch.take(rows, spec_.width);
 
-  product(w.matrix(Slot::kRouter), w.vector(Slot::kRouterBias), logits);
+  score_experts(layer, logits);
   route_experts(compute_, router_params(m, w.vector(Slot::kSelectionBias)), logits, m.experts, tokens_, chosen,
                 chosen_weights);
+  if (m.beside_dense)
+    for (int64_t i = 0; i < rows; i++)
+      chosen_weights[i] *= w.vector(Slot::kExpertScale)[static_cast<size_t>(chosen[i])];
   ExpertGroups& groups = work_.expert_groups;
   group_by_expert(m.experts, m.used, {chosen, static_cast<size_t>(rows)}, groups);
   gather_rows(compute_, normed(), spec_.width, groups.token.data(), rows, spec_.width, inputs, spec_.width);
   expert_products(w.stack(Slot::kExpertGate), w.vector(Slot::kExpertGateBias), inputs, gate);
   expert_products(w.stack(Slot::kExpertUp), w.vector(Slot::kExpertUpBias), inputs, up);
   run_expert_products();
-  activate(f, gate, up, rows, m.hidden);
+  activate(f, gate, up, m.hidden, rows, m.hidden);
   expert_products(w.stack(Slot::kExpertDown), w.vector(Slot::kExpertDownBias), gate, outputs);
   run_expert_products();
   combine_experts(compute_, outputs, spec_.width, groups.row_of.data(), chosen_weights, tokens_, m.used, spec_.width,
                   branch(), spec_.width);
   if (m.shared_hidden > 0) add_shared_expert(layer);
+}
+
+// The router reads what the experts do, or (MoeSpec::beside_dense) the residual stream under a norm of its own.
+void ForwardPass::score_experts(size_t layer, float* logits) {
+  const SlotWeights& w = weights(layer);
+  const MoeSpec& m = spec_.layers[layer].ffn.moe;
+  if (m.beside_dense) {
+    float* input = work_.scratch.take(tokens_, spec_.width);
+    norm(residual(), w.vector(Slot::kRouterNorm), spec_.width, input);
+    set_input(input, spec_.width);
+  }
+  product(w.matrix(Slot::kRouter), w.vector(Slot::kRouterBias), logits);
+  if (m.beside_dense)
+    scale(compute_, logits, m.experts, 1.0f / sqrt_f32(static_cast<float>(spec_.width)), tokens_, m.experts);
+}
+
+// branch = norm(dense(normed)) + norm(experts(norm(residual))), each norm with weights of its own (Gemma 4).
+void ForwardPass::dense_and_expert_ffn(size_t layer) {
+  const SlotWeights& w = weights(layer);
+  float* dense = work_.scratch.take(tokens_, spec_.width);
+  dense_ffn(layer);
+  norm(branch(), w.vector(Slot::kDensePostNorm), spec_.width, dense);
+  norm(residual(), w.vector(Slot::kExpertNorm), spec_.width, normed());
+  expert_ffn(layer);
+  norm(branch(), w.vector(Slot::kExpertPostNorm), spec_.width, branch());
+  add(compute_, branch(), spec_.width, dense, spec_.width, tokens_, spec_.width);
 }
 
 // Puts down the products of one matrix an expert with the expert's rows of x, and its bias to be added.
@@ -110,7 +140,7 @@ void ForwardPass::add_shared_expert(size_t layer) {
   product(w.matrix(Slot::kSharedGate), gate);
   product(w.matrix(Slot::kSharedUp), up);
   if (f.moe.shared_gated) product(w.matrix(Slot::kSharedRouter), share);
-  activate(f, gate, up, tokens_, hidden);
+  activate(f, gate, up, hidden, tokens_, hidden);
   set_input(gate, hidden);
   product(w.matrix(Slot::kSharedDown), result);
   if (!f.moe.shared_gated) {

@@ -18,9 +18,13 @@ ForwardPass::ForwardPass(Model::State& model, std::span<const StepSlice> slices)
 std::span<const float> ForwardPass::run() {
   number_positions();
   embed();
+  if (spec_.layers[0].input_dim > 0) make_layer_inputs();
   for (size_t layer = 0; layer < spec_.layers.size(); layer++) {
     mixer_block(layer);
     ffn_block(layer);
+    if (spec_.layers[layer].input_dim > 0) input_block(layer);
+    if (spec_.layers[layer].scaled)
+      scale(compute_, residual(), spec_.width, weights(layer).vector(Slot::kLayerScale).front(), tokens_, spec_.width);
   }
   const int64_t rows = select_rows();
   if (rows > 0) output_head(rows);
@@ -37,19 +41,22 @@ void ForwardPass::number_positions() {
 }
 
 void ForwardPass::embed() {
-  const TensorView& table = *model_.weights.embedding;
-  float* row = residual();
-  for (const StepSlice& slice : slices_)
-    for (int32_t token : slice.tokens) {
-      KL_CHECK(token >= 0 && token < spec_.vocabulary, "a token id outside the vocabulary");
-      decode_row(table, token, {row, static_cast<size_t>(spec_.width)});
-      row += spec_.width;
-    }
+  decode_tokens(*model_.weights.embedding, residual());
   if (spec_.embedding_scale != 1.0)
     scale(compute_, residual(), spec_.width, static_cast<float>(spec_.embedding_scale), tokens_, spec_.width);
 }
 
-// ---- a layer's two blocks
+void ForwardPass::decode_tokens(const TensorView& table, float* rows) {
+  const int64_t columns = table.columns();
+  for (const StepSlice& slice : slices_)
+    for (int32_t token : slice.tokens) {
+      KL_CHECK(token >= 0 && token < spec_.vocabulary, "a token id outside the vocabulary");
+      decode_row(table, token, {rows, static_cast<size_t>(columns)});
+      rows += columns;
+    }
+}
+
+// ---- a layer's blocks
 
 void ForwardPass::mixer_block(size_t layer) {
   const LayerSpec& l = spec_.layers[layer];
@@ -81,7 +88,9 @@ void ForwardPass::ffn_block(size_t layer) {
   work_.scratch.clear();
   norm(residual(), weights(layer).vector(Slot::kFfnNorm), spec_.width, normed());
   set_input(normed(), spec_.width);
-  if (l.ffn.moe.experts > 0)
+  if (l.ffn.moe.beside_dense)
+    dense_and_expert_ffn(layer);
+  else if (l.ffn.moe.experts > 0)
     expert_ffn(layer);
   else
     dense_ffn(layer);
@@ -89,37 +98,16 @@ void ForwardPass::ffn_block(size_t layer) {
 }
 
 void ForwardPass::attention_mixer(size_t layer) {
-  using QkNorm = AttentionSpec::QkNorm;
   const SlotWeights& w = weights(layer);
   const AttentionSpec& a = spec_.layers[layer].attention;
-  const int64_t q_width = a.heads * a.head_dim, k_width = a.kv_heads * a.head_dim, v_width = a.kv_heads * a.value_dim;
-  const int64_t out_width = a.heads * a.value_dim;
+  const int64_t q_width = a.heads * a.head_dim, out_width = a.heads * a.value_dim;
   float* q = work_.scratch.take(tokens_, q_width);
-  float* k = work_.scratch.take(tokens_, k_width);
-  float* v = work_.scratch.take(tokens_, v_width);
   float* attended = work_.scratch.take(tokens_, out_width);
-
   product(w.matrix(Slot::kQ), w.vector(Slot::kQBias), q);
-  product(w.matrix(Slot::kK), w.vector(Slot::kKBias), k);
-  product(w.matrix(Slot::kV), w.vector(Slot::kVBias), v);
-  const auto norm_q_and_k = [&] {
-    if (a.qk_norm == QkNorm::kPerHead) {
-      norm_heads(q, w.vector(Slot::kQNorm), a.heads, a.head_dim);
-      norm_heads(k, w.vector(Slot::kKNorm), a.kv_heads, a.head_dim);
-    } else if (a.qk_norm == QkNorm::kWhole) {
-      norm(q, w.vector(Slot::kQNorm), q_width, q);
-      norm(k, w.vector(Slot::kKNorm), k_width, k);
-    }
-  };
-  if (!a.norm_after_rope) norm_q_and_k();
-  rotate(layer, q, q_width, a.heads, a.head_dim);
-  rotate(layer, k, k_width, a.kv_heads, a.head_dim);
-  if (a.norm_after_rope) norm_q_and_k();
+  norm_and_rotate(layer, q, a.heads, w.vector(Slot::kQNorm));
   if (a.indexer.chooses()) choose_blocks(layer);
-
   locate_pages(model_.kv_offsets[layer]);
-  const KvLayout& layout = model_.kv_layouts[layer];
-  kv_store(compute_, layout, work_.sequences, k, k_width, v, v_width);
+  if (!a.shares_kv()) store_kv(layer);
   AttentionParams params;
   params.heads = a.heads;
   params.scale = attention_scale(a);
@@ -127,7 +115,7 @@ void ForwardPass::attention_mixer(size_t layer) {
   params.window = a.window;
   params.sinks = a.sinks ? w.vector(Slot::kSinks).data() : nullptr;
   read_chosen(a.indexer, params);
-  attention(compute_, layout, params, work_.sequences, q, q_width, attended, out_width);
+  attention(compute_, model_.kv_layouts[layer], params, work_.sequences, q, q_width, attended, out_width);
 
   if (a.gated) {
     float* gate = work_.scratch.take(tokens_, out_width);
@@ -139,6 +127,35 @@ void ForwardPass::attention_mixer(size_t layer) {
   product(w.matrix(Slot::kAttentionOutput), w.vector(Slot::kAttentionOutputBias), branch());
 }
 
+// The keys and values of the step's tokens, into the pages located.
+void ForwardPass::store_kv(size_t layer) {
+  const SlotWeights& w = weights(layer);
+  const AttentionSpec& a = spec_.layers[layer].attention;
+  const int64_t k_width = a.kv_heads * a.head_dim, v_width = a.kv_heads * a.value_dim;
+  float* k = work_.scratch.take(tokens_, k_width);
+  float* v = work_.scratch.take(tokens_, v_width);
+  product(w.matrix(Slot::kK), w.vector(Slot::kKBias), k);
+  if (!a.keys_as_values) product(w.matrix(Slot::kV), w.vector(Slot::kVBias), v);
+  if (a.value_norm)
+    rms_norm(compute_, a.keys_as_values ? k : v, a.value_dim, nullptr, epsilon(), tokens_ * a.kv_heads, a.value_dim, v,
+             a.value_dim);
+  norm_and_rotate(layer, k, a.kv_heads, w.vector(Slot::kKNorm));
+  kv_store(compute_, model_.kv_layouts[layer], work_.sequences, k, k_width, v, v_width);
+}
+
+// Queries or keys.
+void ForwardPass::norm_and_rotate(size_t layer, float* x, int64_t heads, const std::vector<float>& weight) {
+  using QkNorm = AttentionSpec::QkNorm;
+  const AttentionSpec& a = spec_.layers[layer].attention;
+  const int64_t width = heads * a.head_dim;
+  if (a.norm_after_rope) rotate(layer, x, width, heads, a.head_dim);
+  if (a.qk_norm == QkNorm::kPerHead)
+    norm_heads(x, weight, heads, a.head_dim);
+  else if (a.qk_norm == QkNorm::kWhole)
+    norm(x, weight, width, x);
+  if (!a.norm_after_rope) rotate(layer, x, width, heads, a.head_dim);
+}
+
 void ForwardPass::dense_ffn(size_t layer) {
   const SlotWeights& w = weights(layer);
   const FfnSpec& f = spec_.layers[layer].ffn;
@@ -146,7 +163,7 @@ void ForwardPass::dense_ffn(size_t layer) {
   float* up = work_.scratch.take(tokens_, f.hidden);
   product(w.matrix(Slot::kGate), w.vector(Slot::kGateBias), gate);
   product(w.matrix(Slot::kUp), w.vector(Slot::kUpBias), up);
-  activate(f, gate, up, tokens_, f.hidden);
+  activate(f, gate, up, f.hidden, tokens_, f.hidden);
   set_input(gate, f.hidden);
   product(w.matrix(Slot::kDown), w.vector(Slot::kDownBias), branch());
 }
@@ -190,7 +207,7 @@ void ForwardPass::rotate(size_t layer, float* x, int64_t ld, int64_t heads, int6
                   heads, head_dim);
 }
 
-void ForwardPass::activate(const FfnSpec& ffn, float* gate, const float* up, int64_t rows, int64_t n) {
+void ForwardPass::activate(const FfnSpec& ffn, float* gate, const float* up, int64_t ldu, int64_t rows, int64_t n) {
   Activation act = Activation::kSilu;
   switch (ffn.activation) {
     case FfnActivation::kSilu:
@@ -211,7 +228,7 @@ void ForwardPass::activate(const FfnSpec& ffn, float* gate, const float* up, int
   ActivationParams params;
   params.limit = static_cast<float>(ffn.limit);
   params.alpha = static_cast<float>(ffn.alpha);
-  gated_activation(compute_, act, gate, n, up, n, rows, n, params);
+  gated_activation(compute_, act, gate, n, up, ldu, rows, n, params);
 }
 
 void ForwardPass::add_branch(const std::vector<float>& post_norm, const LayerSpec& layer, double alpha, double beta) {

@@ -1,5 +1,5 @@
 // One step of a model: private to nn/. forward.cc is the page that tells the whole; latent_attention.cc,
-// indexer.cc, recurrent.cc and experts.cc hold the blocks that only some families have.
+// indexer.cc, recurrent.cc, experts.cc and layer_inputs.cc hold the blocks that only some families have.
 #pragma once
 
 #include <span>
@@ -18,10 +18,13 @@ class ForwardPass {
   // Before the layers.
   void number_positions();
   void embed();
+  void decode_tokens(const TensorView& table, float* rows);  // a row of the table for each token
+  void make_layer_inputs();                                  // layer_inputs.cc
 
   // A layer: residual += branch(norm(residual)), twice. A mixer or ffn reads work_.normed and writes work_.branch.
   void mixer_block(size_t layer);
   void ffn_block(size_t layer);
+  void input_block(size_t layer);  // layer_inputs.cc
   void attention_mixer(size_t layer);
   void latent_attention_mixer(size_t layer);  // latent_attention.cc
   void gated_delta_mixer(size_t layer);       // recurrent.cc
@@ -29,6 +32,7 @@ class ForwardPass {
   void lightning_mixer(size_t layer);
   void dense_ffn(size_t layer);
   void expert_ffn(size_t layer);  // experts.cc
+  void dense_and_expert_ffn(size_t layer);
 
   // After the layers.
   int64_t select_rows();
@@ -45,6 +49,7 @@ class ForwardPass {
   void norm_heads(float* x, const std::vector<float>& weight, int64_t heads, int64_t head_dim) {
     rms_norm(compute_, x, head_dim, weight.data(), epsilon(), tokens_ * heads, head_dim, x, head_dim);
   }
+  void norm_and_rotate(size_t layer, float* x, int64_t heads, const std::vector<float>& weight);
   void rotate(size_t layer, float* x, int64_t ld, int64_t heads, int64_t head_dim);
   // What the products that follow read: [tokens][columns].
   void set_input(const float* x, int64_t columns) {
@@ -64,15 +69,16 @@ class ForwardPass {
     if (!bias.empty()) add_bias(compute_, y, w.rows(), bias.data(), tokens_, w.rows());
   }
   void product(const PackedMatrix& w, float* y) { product(w, {}, y); }
-  // gate = act(gate) * up
-  void activate(const FfnSpec& ffn, float* gate, const float* up, int64_t rows, int64_t n);
+  // gate = act(gate) * up, rows of `n`, those of `up` ldu floats apart.
+  void activate(const FfnSpec& ffn, float* gate, const float* up, int64_t ldu, int64_t rows, int64_t n);
   // residual += branch, normed first where the family does so.
   void add_branch(const std::vector<float>& post_norm, const LayerSpec& layer, double alpha, double beta);
   // Points work_.sequences at a layer's part of every page.
   void locate_pages(uint64_t offset);
 
-  // ---- parts of latent attention, of recurrent layers and of experts
+  // ---- parts of attention, of recurrent layers and of experts
 
+  void store_kv(size_t layer);
   void latent_queries(size_t layer, float* q);
   void choose_positions(size_t layer);  // indexer.cc
   void choose_blocks(size_t layer);
@@ -85,6 +91,7 @@ class ForwardPass {
   void convolve(size_t layer, int64_t part, Slot weights, float* x, int64_t ld);
   void through_bottleneck(const PackedMatrix& down, const PackedMatrix& up, float* y);
   void recur(size_t layer, const float* qkv, const float* decay, int64_t ld_decay, const float* beta, float* results);
+  void score_experts(size_t layer, float* logits);
   void expert_products(const std::vector<PackedMatrix>& stack, const std::vector<float>& bias, const float* x,
                        float* y);
   void run_expert_products();

@@ -21,7 +21,7 @@ KvLayout layout_of(const LayerSpec& layer, const ModelOptions& options) {
   KvLayout layout;
   layout.type = options.kv_type;
   layout.page_positions = options.page_positions;
-  if (layer.recurs()) return layout;  // no heads, no bytes
+  if (layer.recurs() || a.shares_kv()) return layout;  // no heads, no bytes
   const bool latent = layer.mixer == Mixer::kLatentAttention;
   layout.kv_heads = latent ? 1 : a.kv_heads;
   layout.head_dim = latent ? a.latent.kv_rank + a.latent.shared_dim : a.head_dim;
@@ -78,7 +78,8 @@ MemoryPlan make_plan(const BoundModel& bound, const ModelOptions& options) {
         static_cast<uint64_t>(context_for(spec, options)) * static_cast<uint64_t>(rope.rotated) * sizeof(float);
   const int64_t step = Model::kMaxStepTokens;
   // A usual step asks for one row of logits a sequence; 16 stand for them here.
-  const int64_t floats = 4 * spec.width * step + scratch_floats(spec, step) + 16 * spec.vocabulary;
+  const int64_t row = 4 * spec.width + std::ssize(spec.layers) * spec.layers[0].input_dim;
+  const int64_t floats = row * step + scratch_floats(spec, step) + 16 * spec.vocabulary;
   plan.working_bytes = static_cast<uint64_t>(floats) * sizeof(float);
   plan.working_bytes +=
       static_cast<uint64_t>(step * chosen_rows(spec) * words_of_bits(context_for(spec, options))) * sizeof(uint64_t);
@@ -120,11 +121,10 @@ Status allocate_workspace(Workspace& work, const ModelSpec& spec, int64_t contex
   struct {
     AlignedBuffer& buffer;
     int64_t columns;
-  } const all[] = {{work.residual, spec.width},
-                   {work.normed, spec.width},
-                   {work.branch, spec.width},
-                   {work.selected, spec.width},
-                   {work.logits, spec.vocabulary}};
+  } const all[] = {
+      {work.residual, spec.width},    {work.normed, spec.width},
+      {work.branch, spec.width},      {work.selected, spec.width},
+      {work.logits, spec.vocabulary}, {work.layer_inputs, std::ssize(spec.layers) * spec.layers[0].input_dim}};
   for (const auto& a : all) KL_RETURN_IF_ERROR(allocate_rows(a.buffer, a.columns));
   if (const int64_t words = chosen_rows(spec) * words_of_bits(context); words > 0)
     KL_RETURN_IF_ERROR(allocate_rows(work.chosen, words * int64_t{sizeof(uint64_t) / sizeof(float)}));
@@ -147,6 +147,11 @@ Status prepare(Model::State& s) {
     s.kv_layouts.push_back(layout_of(layer, s.options));
     s.kv_offsets.push_back(offset);
     offset += s.kv_layouts.back().page_bytes();
+    if (layer.attention.shares_kv()) {
+      const auto source = static_cast<size_t>(layer.attention.kv_layer);
+      s.kv_layouts.back() = s.kv_layouts[source];
+      s.kv_offsets.back() = s.kv_offsets[source];
+    }
     s.index_layouts.push_back(index_layout_of(layer, s.options));
     s.index_offsets.push_back(offset);
     offset += s.index_layouts.back().page_bytes();

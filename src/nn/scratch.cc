@@ -32,18 +32,19 @@ int64_t recurrent_columns(const LayerSpec& layer) {
 int64_t ffn_columns(const FfnSpec& f, int64_t width) {
   const MoeSpec& m = f.moe;
   if (m.experts == 0) return 2 * f.hidden;
-  return m.experts + 2 * m.used + m.used * (2 * width + 2 * m.hidden) + 2 * m.shared_hidden + width + 1;
+  const int64_t beside = m.beside_dense ? 2 * f.hidden + 2 * width : 0;
+  return beside + m.experts + 2 * m.used + m.used * (2 * width + 2 * m.hidden) + 2 * m.shared_hidden + width + 1;
 }
 
 }  // namespace
 
 int64_t scratch_floats(const ModelSpec& spec, int64_t tokens) {
-  int64_t columns = 0;
+  int64_t columns = std::ssize(spec.layers) * spec.layers[0].input_dim;  // the second embedding
   for (const LayerSpec& layer : spec.layers) {
     const AttentionSpec& a = layer.attention;
     const int64_t attention = layer.mixer == Mixer::kLatentAttention ? latent_columns(a) : attention_columns(a);
     const int64_t mixer = layer.recurs() ? recurrent_columns(layer) : attention + index_columns(a.indexer);
-    columns = std::max({columns, mixer, ffn_columns(layer.ffn, spec.width)});
+    columns = std::max({columns, mixer, ffn_columns(layer.ffn, spec.width), layer.input_dim});
   }
   return columns * tokens + kMostTakes * 16;
 }

@@ -23,6 +23,7 @@ struct Workspace {
   AlignedBuffer branch;                  // [width]: what a block adds to the residual stream
   AlignedBuffer selected;                // [width]: the rows whose logits are wanted
   AlignedBuffer logits;                  // [vocabulary]
+  AlignedBuffer layer_inputs;            // [layer][input_dim]
   AlignedBuffer chosen;                  // a bit for each position, set by the last indexer for those to read
   int64_t chosen_words = 0;              // 64-bit words of a row of these; a token has one, or one a kv head
   Scratch scratch;                       // of the block at hand
@@ -61,8 +62,8 @@ struct Model::State {
   ModelWeights weights;
   std::vector<RopeTable> rope_tables;   // one a distinct RopeSpec
   std::vector<int> rope_of_layer;       // index into rope_tables; -1: no rotary embedding
-  std::vector<KvLayout> kv_layouts;     // one a layer
-  std::vector<uint64_t> kv_offsets;     // of the layer within a page
+  std::vector<KvLayout> kv_layouts;     // one a layer: of the keys and values that it reads
+  std::vector<uint64_t> kv_offsets;     // of those within a page
   std::vector<KvLayout> index_layouts;  // of the indexer's keys, one a layer
   std::vector<uint64_t> index_offsets;
   std::vector<uint64_t> state_offsets;              // of a recurrent layer within a sequence's state

@@ -16,7 +16,8 @@ Slot head_slot(const BoundModel& model) {
 }
 
 bool is_packed_slot(const BoundModel& model, Slot slot) {
-  return slot_kind(slot) != SlotKind::kVector && (slot != Slot::kEmbedding || head_slot(model) == slot);
+  if (slot == Slot::kEmbedding) return head_slot(model) == slot;
+  return slot_kind(slot) != SlotKind::kVector && slot != Slot::kLayerEmbedding;
 }
 
 // Values of a slice whose columns are moved, as floats of a type that holds them exactly.
@@ -70,6 +71,7 @@ class Packer {
   Result<ModelWeights> run() {
     ModelWeights weights;
     weights.embedding = model_.find(Slot::kEmbedding)->tensor;
+    if (const BoundTensor* bound = model_.find(Slot::kLayerEmbedding)) weights.layer_embedding = bound->tensor;
     weights.layers.resize(model_.spec.layers.size());
     for (size_t at = 0; at < model_.tensors.size(); at++) {
       const BoundTensor& bound = model_.tensors[at];
@@ -193,7 +195,7 @@ uint64_t packed_weight_bytes(const BoundModel& model) {
 }
 
 uint64_t weight_bytes_a_token(const BoundModel& model, const ModelWeights& weights) {
-  uint64_t sum = weights.model.bytes(Slot::kOutput);
+  uint64_t sum = weights.model.bytes(Slot::kOutput) + weights.model.bytes(Slot::kLayerProjection);
   for (size_t i = 0; i < weights.layers.size(); i++) {
     const MoeSpec& moe = model.spec.layers[i].ffn.moe;
     for (size_t s = 0; s < kSlotCount; s++) {

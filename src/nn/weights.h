@@ -35,8 +35,9 @@ class SlotWeights {
 };
 
 struct ModelWeights {
-  const TensorView* embedding = nullptr;  // read row by row from the file's map
-  SlotWeights model;                      // output norm, output head
+  const TensorView* embedding = nullptr;        // read row by row from the file's map
+  const TensorView* layer_embedding = nullptr;  // the same; null: layers have no inputs of their own
+  SlotWeights model;                            // output norm, output head, what makes the layers' inputs
   std::vector<SlotWeights> layers;
 };
 

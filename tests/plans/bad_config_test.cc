@@ -84,6 +84,54 @@ TEST(BadConfig, Experts) {
               HasSubstr("num_shared_expert: found -9"));
 }
 
+TEST(BadConfig, SharedKeysAndValues) {
+  const auto text = [](const Json& patch) { return refusal("gemma4-e2b", {{"text_config", patch}}); };
+  EXPECT_THAT(text({{"num_kv_shared_layers", 5}}), HasSubstr("num_kv_shared_layers"));
+  EXPECT_THAT(text({{"num_kv_shared_layers", 3}}),
+              HasSubstr("num_kv_shared_layers: found 3, but no layer before them is of the kind of layer 2"));
+  EXPECT_THAT(text({{"num_kv_shared_layers", 1}}), HasSubstr("(ffn gate): found shape [80, 32], expected [40, 32]"));
+  EXPECT_THAT(text({{"layer_types", {"full_attention"}}}), HasSubstr("found 1 entries, expected one a layer: 5"));
+}
+
+// The same of a GGUF file's lists, in which a layer has an entry.
+TEST(BadConfig, ListsOfAnotherLength) {
+  const auto file = open_checkpoint(KINGLET_SOURCE_DIR "/tests/golden/models/gguf/gemma4-e2b.gguf");
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  const auto said = [&](const std::string& key, const MetadataValue& value) {
+    Checkpoint patched = **file;  // its index views names that `file` keeps
+    patched.metadata.set("gemma4." + key, value);
+    const auto bound = bind_model(patched);
+    return bound.ok() ? std::string("no error") : bound.error().message;
+  };
+  using Counts = std::vector<int64_t>;
+  EXPECT_THAT(said("feed_forward_length", Counts{40, 40}),
+              HasSubstr("feed_forward_length: found 2 entries, expected one a layer: 5"));
+  EXPECT_THAT(said("feed_forward_length", Counts{40, 40, 40, 80, -80}), HasSubstr("found -80, expected 1 to "));
+  EXPECT_THAT(said("feed_forward_length", Counts{}), HasSubstr("found 0 entries"));
+  EXPECT_THAT(said("feed_forward_length", Counts{40, 40, 40, 80, 40}), HasSubstr("(ffn gate): found shape [80, 32]"));
+  EXPECT_THAT(said("attention.head_count_kv", Counts{1, 1, 1}), HasSubstr("found 3 entries"));
+  EXPECT_THAT(said("attention.head_count_kv", Counts{1, 1, 1, 3, 1}), HasSubstr("heads of the same number and sizes"));
+  EXPECT_THAT(said("attention.sliding_window_pattern", std::vector<bool>{true}), HasSubstr("found 1 entries"));
+  EXPECT_THAT(said("attention.sliding_window_pattern", int64_t{6}), HasSubstr("sliding_window_pattern"));
+  EXPECT_THAT(said("attention.shared_kv_layers", int64_t{5}), HasSubstr("shared_kv_layers"));
+  EXPECT_THAT(said("attention.key_length_swa", int64_t{1} << 24), HasSubstr("rows of queries"));
+  EXPECT_THAT(said("rope.dimension_count_swa", int64_t{18}), HasSubstr("rotary dimensions"));
+}
+
+TEST(BadConfig, LayerInputsAndGlobalHeads) {
+  const auto text = [](const Json& patch) { return refusal("gemma4-e2b", {{"text_config", patch}}); };
+  EXPECT_THAT(text({{"hidden_size_per_layer_input", int64_t{1} << 24}}),
+              HasSubstr("floats of the layers' inputs: the configuration makes it more"));
+  EXPECT_THAT(text({{"hidden_size_per_layer_input", 9}}), HasSubstr("(per-layer embedding): found shape [89, 40]"));
+  EXPECT_THAT(text({{"vocab_size_per_layer_input", 88}}), HasSubstr("supported is the vocabulary's 89"));
+  EXPECT_THAT(text({{"global_head_dim", 7}}), HasSubstr("an even number"));
+  EXPECT_THAT(text({{"rope_parameters", {{"full_attention", {{"partial_rotary_factor", 2}}}}}}),
+              HasSubstr("partial_rotary_factor: found 2.0"));
+  EXPECT_THAT(text({{"use_bidirectional_attention", "all"}}), HasSubstr("only causal models"));
+  EXPECT_THAT(refusal("gemma4-moe", {{"num_global_key_value_heads", 3}}), HasSubstr("a divisor of the 4 heads"));
+  EXPECT_THAT(refusal("gemma4-moe", {{"attention_k_eq_v", false}}), HasSubstr("(key): found shape [32, 32]"));
+}
+
 // Each number is within its own bounds; what they make together is not.
 TEST(BadConfig, ProductsWithoutEnd) {
   constexpr int64_t kMost = int64_t{1} << 24;

@@ -81,5 +81,14 @@ TEST(PlanBytes, DeepSeekV3) {
   EXPECT_EQ(memory->state_bytes, 0u);
 }
 
+// Of Gemma 4 E2B's 35 layers 12 windowed and 3 global ones store one key and one value head; the others read theirs.
+TEST(PlanBytes, Gemma4E2b) {
+  const auto outline = outline_model(configuration(kPlans + "configs/gemma-4-e2b.json"));
+  ASSERT_TRUE(outline.ok()) << outline.error().message;
+  const auto memory = plan_memory(outline->bound, at_32k());
+  ASSERT_TRUE(memory.ok()) << memory.error().message;
+  EXPECT_EQ(memory->kv_bytes_per_token, (12u * 256 + 3 * 512) * 2 * 2);
+}
+
 }  // namespace
 }  // namespace kinglet

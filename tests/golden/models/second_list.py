@@ -261,7 +261,7 @@ SECOND_LIST = [
     # Gemma 4 E2B: embeddings for every layer, the last layers share keys and values and are twice as wide.
     _row("gemma4-e2b", "gemma4",
          _gemma4(hidden_size=32, intermediate_size=40, num_hidden_layers=5, num_attention_heads=3,
-                 num_key_value_heads=1, head_dim=16, global_head_dim=24, sliding_window=20, vocab_size=103,
+                 num_key_value_heads=1, head_dim=16, global_head_dim=24, sliding_window=20, vocab_size=89,
                  hidden_size_per_layer_input=8, num_kv_shared_layers=2, use_double_wide_mlp=True,
                  layer_types=["sliding_attention", "sliding_attention", "full_attention", "sliding_attention",
                               "full_attention"]), gguf="F16", nested=GEMMA4_NESTED),

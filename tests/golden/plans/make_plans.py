@@ -42,6 +42,8 @@ def _heads(hidden, width, layers, heads, kv, dim, vocabulary):
 V3 = dict(**_latent(7168, 18432, 2048, 61, 3, 128, 1536), n_routed_experts=256, n_shared_experts=1,
           num_experts_per_tok=8, n_group=8, topk_group=4, routed_scaling_factor=2.5, vocab_size=129280,
           num_nextn_predict_layers=1, rope_scaling=dict(YARN40, mscale=1.0, mscale_all_dim=1.0))
+LARGE_GEMMA4 = dict(head_dim=256, global_head_dim=512, vocab_size=262144, sliding_window=1024, attention_k_eq_v=True,
+                    max_position_embeddings=262144)
 DELTA = dict(linear_key_head_dim=128, linear_value_head_dim=128, linear_num_key_heads=16, linear_num_value_heads=32)
 
 CONFIGS = {
@@ -52,6 +54,15 @@ CONFIGS = {
     "gemma-3-27b": old._gemma3(**_heads(5376, 21504, 62, 32, 16, 128, 262208), query_pre_attn_scalar=168,
                                sliding_window=1024, max_position_embeddings=131072,
                                rope_scaling=dict(factor=8.0, rope_type="linear")),
+    "gemma-4-e2b": second._gemma4(**_heads(1536, 6144, 35, 8, 1, 256, 262144), global_head_dim=512, sliding_window=512,
+                                  hidden_size_per_layer_input=256, num_kv_shared_layers=20, use_double_wide_mlp=True,
+                                  layer_types=(["sliding_attention"] * 4 + ["full_attention"]) * 7),
+    "gemma-4-26b-a4b": second._gemma4(**LARGE_GEMMA4, hidden_size=2816, intermediate_size=2112, num_hidden_layers=30,
+                                      num_attention_heads=16, num_key_value_heads=8, num_global_key_value_heads=2,
+                                      enable_moe_block=True, num_experts=128, top_k_experts=8,
+                                      moe_intermediate_size=704),
+    "gemma-4-31b": second._gemma4(**LARGE_GEMMA4, hidden_size=5376, intermediate_size=21504, num_hidden_layers=60,
+                                  num_attention_heads=32, num_key_value_heads=16, num_global_key_value_heads=4),
     "phi-4": first._phi3(hidden_size=5120, intermediate_size=17920, num_hidden_layers=40, num_attention_heads=40,
                          num_key_value_heads=10, vocab_size=100352, max_position_embeddings=16384,
                          original_max_position_embeddings=16384, rope_theta=250000.0),
@@ -111,7 +122,7 @@ def used_share(name, parameter, config):
     """The share of a parameter that one token uses: of stacked experts as many as the router keeps, else all."""
     if ".experts." not in name:
         return 1, 1
-    kept = config.num_experts_per_tok
+    kept = config.top_k_experts if config.model_type == "gemma4_text" else config.num_experts_per_tok
     kept = kept[int(name.split(".")[2])] if isinstance(kept, list) else kept
     return kept, parameter.shape[0]
 
