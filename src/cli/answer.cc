@@ -7,18 +7,17 @@
 namespace kinglet::cli {
 namespace {
 
-// Prints the two kinds of text, thinking dimmed on a terminal and set off by its markers elsewhere.
+// Prints the two kinds of text, thinking dimmed on a terminal and set off by <think> and </think>, whatever the model's
+// own markers are.
 class Printer {
  public:
-  Printer(const Conversation& conversation, const AnswerOptions& options)
-      : markers_(conversation.markers()), options_(options) {}
+  explicit Printer(const AnswerOptions& options) : options_(options) {}
 
   bool put(const Event& event) {
     if (!options_.print) return true;
     bool alive = true;
     if (!event.reasoning.empty() && !options_.hide_thinking) {
-      if (!thinking_)
-        alive = write_out(fmt::format("{}{}\n", style_code(Style::kDim, false), markers_ ? markers_->open : ""));
+      if (!thinking_) alive = write_out(fmt::format("{}<think>\n", style_code(Style::kDim, false)));
       thinking_ = true;
       alive = alive && write_out(event.reasoning);
     }
@@ -31,11 +30,10 @@ class Printer {
   bool end_thinking() {
     if (!thinking_) return true;
     thinking_ = false;
-    return write_out(fmt::format("\n{}{}\n\n", markers_ ? markers_->close : "", style_code(Style::kPlain, false)));
+    return write_out(fmt::format("\n</think>{}\n\n", style_code(Style::kPlain, false)));
   }
 
  private:
-  const std::optional<ReasoningMarkers>& markers_;
   const AnswerOptions& options_;
   bool thinking_ = false;
 };
@@ -54,7 +52,7 @@ Result<Answer> stream_answer(Engine& engine, const Conversation& conversation, P
   KL_TRY(const std::shared_ptr<Generation> generation, engine.submit(std::move(request)));
 
   Answer answer;
-  Printer printer(conversation, options);
+  Printer printer(options);
   bool asked_to_stop = false;
   for (bool ended = false; !ended;) {
     if (!asked_to_stop && (interrupted() || terminated())) {

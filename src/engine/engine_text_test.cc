@@ -1,5 +1,5 @@
 // The engine with a tokenizer: text, stop strings, end-of-generation tokens, grammars. The model is a fake one that
-// follows a script, the tokenizer has one token for each byte.
+// follows a script, the tokenizer has one token for each byte, and a few special ones.
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
@@ -32,9 +32,16 @@ std::shared_ptr<const Tokenizer> byte_tokenizer() {
     if (letter == "\"" || letter == "\\") letter.insert(0, "\\");
     vocabulary += (byte == 0 ? "\"" : ",\"") + letter + "\":" + std::to_string(byte);
   }
+  std::string added;
+  int id = kEnd;
+  for (const char* word :
+       {"<|im_end|>", "<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>"}) {
+    added += std::string(added.empty() ? "" : ",") + R"({"id":)" + std::to_string(id++) + R"(,"content":")" + word +
+             R"(",)" + R"("single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true})";
+  }
   const std::string json =
-      R"({"version":"1.0","truncation":null,"padding":null,"added_tokens":[{"id":256,"content":"<|im_end|>",)"
-      R"("single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}],"normalizer":null,)"
+      R"({"version":"1.0","truncation":null,"padding":null,"added_tokens":[)" + added +
+      R"(],"normalizer":null,)"
       R"("pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false},)"
       R"("post_processor":null,"decoder":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,)"
       R"("use_regex":false},"model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":null,)"
@@ -56,11 +63,10 @@ class EngineText : public ::testing::Test {
     model.vocabulary = 300;  // a few rows more than the tokenizer has ids
     model.context = 200;
     if (!script.empty()) {
-      model.logits = [script](std::span<const int32_t> history, std::span<float> logits) {
-        const size_t place = (history.size() - 1) % (script.size() + 1);
-        const auto next =
-            place == script.size() ? static_cast<size_t>(kEnd) : static_cast<unsigned char>(script[place]);
-        logits[next] = 10.0f;
+      std::vector<int32_t> tokens = *tokenizer_->encode(script, {.add_special = false, .parse_special = true});
+      tokens.push_back(kEnd);
+      model.logits = [tokens](std::span<const int32_t> history, std::span<float> logits) {
+        logits[static_cast<size_t>(tokens[(history.size() - 1) % tokens.size()])] = 10.0f;
       };
     }
     auto engine = Engine::create(std::make_unique<FakeModel>(model), tokenizer_);
@@ -203,6 +209,16 @@ TEST_F(EngineText, StopStringsAreLookedForInTheAnswerOnly) {
   EXPECT_EQ(run(request).text, "<t>one");
   request.thinking = Thinking{{"<t>", ""}};
   EXPECT_FALSE(engine_->submit(request).ok());
+}
+
+TEST_F(EngineText, SpecialTokensOfChannelsReachTheSplitter) {
+  start("<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Blue.");
+  Request request = greedy();
+  EXPECT_EQ(run(request).text, "analysisHm.assistantfinalBlue.");
+  request.thinking = Thinking{*find_reasoning_markers("<|channel|>analysis<|message|>")};
+  const Completion completion = run(request);
+  EXPECT_EQ(completion.reasoning, "Hm.");
+  EXPECT_EQ(completion.text, "Blue.");
 }
 
 TEST_F(EngineText, AGrammarBeginsAfterTheThinking) {

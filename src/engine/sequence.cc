@@ -63,8 +63,8 @@ bool Sequence::is_stop_token(int32_t token) const {
 std::string Sequence::detokenize(int32_t token) {
   if (!detokenizer_) return "";
   const std::string_view spelling = tokenizer_->token_text(token);
-  const bool marker = request_.thinking && tokenizer_->is_special(token) &&
-                      (spelling == request_.thinking->markers.open || spelling == request_.thinking->markers.close);
+  const bool marker =
+      request_.thinking && tokenizer_->is_special(token) && request_.thinking->markers.mention(spelling);
   return marker ? detokenizer_->finish() + std::string(spelling) : detokenizer_->push(token);
 }
 

@@ -1,5 +1,6 @@
-// ReasoningSplitter: separates what a model thinks (<think>…</think> and its relatives) from what it answers, while the
-// text streams. Any split of the text into pieces gives the same result. Works on text, never on tokens.
+// ReasoningSplitter: separates what a model thinks (<think>…</think> and its relatives, Harmony's channels) from what
+// it answers, while the text streams. Any split of the text into pieces gives the same result. Works on text, never on
+// tokens.
 #pragma once
 
 #include <optional>
@@ -11,6 +12,15 @@ namespace kinglet {
 struct ReasoningMarkers {
   std::string open;   // "<think>"
   std::string close;  // "</think>"
+  // What wraps the answer behind the thinking, "<answer>" (Hunyuan); empty where nothing does.
+  std::string answer_open = {}, answer_close = {};
+  // Harmony (gpt-oss): an answer is a row of messages, each "<|channel|>NAME…<|message|>TEXT<|end|>", the later ones
+  // after
+  // "<|start|>assistant". Channel `open` holds thinking, the others are for the user; `close` ends a message.
+  bool channels = false;
+
+  // Whether a special token of this spelling sets thinking and answer apart, so that it must reach the splitter.
+  bool mention(std::string_view special_token) const;
 };
 
 struct ReasoningPiece {
@@ -31,7 +41,7 @@ class ReasoningSplitter {
 
   // What became certain with `text`. Text that may be the start of a marker is held back. White space next to the
   // markers (after open, around close) is dropped. Only a block at the very start of the answer is reasoning: a later
-  // "<think>" is ordinary text.
+  // "<think>" is ordinary text. Messages of channels are set apart by an empty line.
   ReasoningPiece push(std::string_view text);
   // What was held back. An unfinished block stays reasoning.
   ReasoningPiece finish();
@@ -42,11 +52,16 @@ class ReasoningSplitter {
   enum class State { kStart, kReasoning, kAfterClose, kAnswer };
   bool step(ReasoningPiece* out, bool last);
   bool step_start(ReasoningPiece* out, bool last);
+  bool step_header(ReasoningPiece* out, bool last);
   bool step_reasoning(ReasoningPiece* out, bool last);
+  bool step_after_close(bool last);
+  bool step_answer(ReasoningPiece* out, bool last);
 
   ReasoningMarkers markers_;
   State state_;
   bool trim_left_;
+  bool in_answer_block_ = false;             // behind answer_open, or in a channel's message
+  bool thought_ = false, answered_ = false;  // channels: something came out before
   std::string held_;
 };
 
