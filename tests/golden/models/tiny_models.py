@@ -131,7 +131,8 @@ TINY = [
     row("qwen2-window", "qwen2",
          _qwen("qwen2", hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
                num_key_value_heads=1, vocab_size=313, sliding_window=24, use_sliding_window=True,
-               max_window_layers=1, tie_word_embeddings=False, rope_theta=10000.0)),
+               max_window_layers=1, tie_word_embeddings=False, rope_theta=10000.0, torch_dtype="bfloat16"),
+         dtype="BF16"),
     # Qwen3: q and k norms, five heads of 32 on a hidden size of 64.
     row("qwen3-five", "qwen3",
          _qwen("qwen3", hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=5,
@@ -168,7 +169,8 @@ TINY = [
     # Mistral 7B 0.1: a sliding window in every layer, longer than one KV page and shorter than the sequence.
     row("mistral-window", "mistral",
          _mistral(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-                  num_key_value_heads=1, vocab_size=307, sliding_window=72), tokens=256),
+                  num_key_value_heads=1, vocab_size=307, sliding_window=72, torch_dtype="bfloat16"),
+         dtype="BF16", tokens=256),
     # Mistral 0.3 / Nemo: no window, head_dim below hidden / heads.
     row("mistral-nemo", "mistral",
          _mistral(hidden_size=48, intermediate_size=72, num_hidden_layers=2, num_attention_heads=3,
