@@ -12,7 +12,7 @@
 #include "base/check.h"
 #include "kernels/growing_buffer.h"
 #include "kernels/kv_layout.h"
-#include "kernels/ops.h"
+#include "kernels/ops_compress.h"
 #include "kernels/table.h"
 
 namespace kinglet {
@@ -27,7 +27,9 @@ constexpr int64_t kItemsPerWorker = 4;
 struct Item {
   const SequenceSlice* slice = nullptr;
   int64_t kv_head = 0, first_row = 0, rows = 0;
-  int64_t first_tile = 0, tiles = 0;
+  int64_t first_tile = 0, text_tiles = 0;  // of the text; those of blocks follow
+  int64_t tiles = 0;                       // of both
+  std::byte* const* block_pages = nullptr;
   int64_t partials = -1;  // >= 0: its tiles are handed out separately; where their results lie
 };
 
@@ -35,6 +37,7 @@ struct Job {
   const RowKernels& kernels;
   const KvLayout& layout;
   const AttentionParams& params;
+  const BlockKeys* blocks;  // null: the text alone
   const float* q;
   int64_t ldq;
   float* out;
@@ -53,6 +56,7 @@ struct Job {
     const int64_t end = item.slice->first_position + item.slice->tokens;
     return params.window > 0 ? std::min(end, position + params.window) : end;
   }
+  int64_t blocks_visible(int64_t position) const { return blocks == nullptr ? 0 : (position + 1) / blocks->ratio; }
   // Floats of one row's partial result of a tile: max, sum, values.
   int64_t partial_row() const { return value_stride(layout) + 16; }
 };
@@ -105,8 +109,6 @@ AttentionTile prepare_rows(const Job& job, const Item& item, const Workspace& w)
                                 w.q8_offset + r * (qs / kKvGroup));
   }
   AttentionTile tile;
-  tile.layout = &job.layout;
-  tile.pages = item.slice->pages;
   tile.kv_head = item.kv_head;
   tile.rows = item.rows;
   tile.q = w.q;
@@ -115,7 +117,6 @@ AttentionTile prepare_rows(const Job& job, const Item& item, const Workspace& w)
   tile.q8_offset = w.q8_offset;
   tile.first = w.first;
   tile.last = w.last;
-  tile.selected = job.params.selected != nullptr ? w.selected : nullptr;
   tile.soft_cap = job.params.soft_cap;
   tile.scratch = w.scratch;
   tile.max = w.max;
@@ -148,16 +149,26 @@ void select_visible(const Job& job, const Item& item, int64_t r, int64_t tile, c
   w.last[r] = static_cast<int32_t>(last);
 }
 
-// What each row sees of a tile: a function of its position and the window (and the text's end, if not causal) alone.
-void set_visible(const Job& job, const Item& item, int64_t tile, const Workspace& w) {
-  const int64_t base = tile * kAttentionTile;
+// Turns to tile `i` of an item, `more` of which follow, and to what each row sees of it: a function of its position and
+// the window (and the text's end, if not causal) alone.
+void enter_tile(const Job& job, const Item& item, int64_t i, int64_t more, const Workspace& w, AttentionTile& tile) {
+  const bool of_blocks = i >= item.text_tiles;
+  const bool selected = job.params.selected != nullptr && of_blocks == (job.blocks != nullptr);
+  tile.layout = of_blocks ? &job.blocks->layout : &job.layout;
+  tile.pages = of_blocks ? item.block_pages : item.slice->pages;
+  tile.tile = of_blocks ? i - item.text_tiles : item.first_tile + i;
+  tile.selected = selected ? w.selected : nullptr;
+  tile.more = more > 0 && i + 1 != item.text_tiles;
+  const int64_t base = tile.tile * kAttentionTile;
   for (int64_t r = 0; r < item.rows; ++r) {
     const int64_t position = job.position(item, r);
-    const int64_t begin = std::clamp<int64_t>(job.first_visible(position) - base, 0, kAttentionTile);
-    const int64_t end = std::clamp<int64_t>(job.end_visible(item, r) - base, 0, kAttentionTile);
+    const int64_t first = of_blocks ? 0 : job.first_visible(position);
+    const int64_t last = of_blocks ? job.blocks_visible(position) : job.end_visible(item, r);
+    const int64_t begin = std::clamp<int64_t>(first - base, 0, kAttentionTile);
+    const int64_t end = std::clamp<int64_t>(last - base, 0, kAttentionTile);
     w.first[r] = static_cast<int32_t>(begin);
     w.last[r] = static_cast<int32_t>(std::max(begin, end));
-    if (job.params.selected != nullptr) select_visible(job, item, r, tile, w);
+    if (selected) select_visible(job, item, r, tile.tile, w);
   }
 }
 
@@ -180,9 +191,8 @@ void attend_item(const Job& job, const Item& item) {
   AttentionTile tile = prepare_rows(job, item, w);
   const int64_t stride = value_stride(job.layout);
   for (int64_t r = 0; r < item.rows; ++r) start_row(job, item, r, w.m[r], w.l[r], w.a + r * stride);
-  for (tile.tile = item.first_tile; tile.tile < item.first_tile + item.tiles; ++tile.tile) {
-    set_visible(job, item, tile.tile, w);
-    tile.more = tile.tile + 1 < item.first_tile + item.tiles;
+  for (int64_t i = 0; i < item.tiles; ++i) {
+    enter_tile(job, item, i, item.tiles - i - 1, w, tile);
     job.kernels.attention_tile(tile);
     for (int64_t r = 0; r < item.rows; ++r) {
       if (w.first[r] == w.last[r]) continue;
@@ -198,9 +208,7 @@ void attend_partial(const Job& job, const Item& item, int64_t begin, int64_t end
   AttentionTile tile = prepare_rows(job, item, w);
   const int64_t stride = value_stride(job.layout);
   for (int64_t i = begin; i < end; ++i) {
-    tile.tile = item.first_tile + i;
-    tile.more = i + 1 < end;
-    set_visible(job, item, tile.tile, w);
+    enter_tile(job, item, i, end - i - 1, w, tile);
     job.kernels.attention_tile(tile);
     for (int64_t r = 0; r < item.rows; ++r) {
       float* to = partials + item.partials + (i * item.rows + r) * job.partial_row();
@@ -239,7 +247,10 @@ void list_items(const Job& job, std::span<const SequenceSlice> slices, int64_t m
         item.first_row = row;
         item.rows = std::min(most_rows, rows - row);
         item.first_tile = job.first_visible(job.position(item, 0)) / kAttentionTile;
-        item.tiles = (job.end_visible(item, item.rows - 1) - 1) / kAttentionTile + 1 - item.first_tile;
+        item.text_tiles = (job.end_visible(item, item.rows - 1) - 1) / kAttentionTile + 1 - item.first_tile;
+        const int64_t blocks = job.blocks_visible(job.position(item, item.rows - 1));
+        item.tiles = item.text_tiles + (blocks + kAttentionTile - 1) / kAttentionTile;
+        if (job.blocks != nullptr) item.block_pages = job.blocks->pages[static_cast<size_t>(&slice - slices.data())];
         items.push_back(item);
       }
     }
@@ -279,12 +290,69 @@ int64_t list_parts(const Job& job, std::vector<Item>& items, int64_t share, bool
   return partial_floats;
 }
 
+void check_blocks(const Job& job, std::span<const SequenceSlice> slices) {
+  if (job.blocks == nullptr) return;
+  const KvLayout &layout = job.layout, &alike = job.blocks->layout;
+  KL_CHECK(job.params.causal && job.blocks->ratio > 0 && job.blocks->pages.size() == slices.size(),
+           "malformed blocks beside a text");
+  KL_CHECK(alike.page_positions > 0 && alike.page_positions % kKvBlock == 0, "pages hold a multiple of 16 positions");
+  KL_CHECK(alike.type == layout.type && alike.kv_heads == layout.kv_heads && alike.head_dim == layout.head_dim &&
+               alike.value_dim == layout.value_dim && alike.values_in_keys == layout.values_in_keys,
+           "blocks whose keys are of another form than the text's");
+}
+
 void check_slices(std::span<const SequenceSlice> slices, const KvLayout& layout) {
   KL_CHECK(layout.page_positions > 0 && layout.page_positions % kKvBlock == 0, "pages hold a multiple of 16 positions");
   KL_CHECK(!layout.values_in_keys || layout.value_dim <= layout.head_dim, "values are a part of the keys");
   for (const SequenceSlice& slice : slices) {
     KL_CHECK(slice.tokens >= 0 && slice.first_position >= 0 && slice.pages != nullptr, "a malformed slice");
   }
+}
+
+Job job_of(const Compute& compute, const KvLayout& layout, const AttentionParams& params, const BlockKeys* blocks,
+           const float* q, int64_t ldq, float* out, int64_t ldo) {
+  KL_CHECK(layout.kv_heads > 0 && params.heads > 0 && params.heads % layout.kv_heads == 0,
+           "heads must share kv heads evenly");
+  return {compute.kernels->rows, layout, params, blocks, q, ldq, out, ldo, params.heads / layout.kv_heads};
+}
+
+// `job` has everything but the layout's check.
+void attend(const Compute& compute, const Job& job, std::span<const SequenceSlice> slices) {
+  const KvLayout& layout = job.layout;
+  check_slices(slices, layout);
+  check_blocks(job, slices);
+  // Of the calling thread, so that calls of other engines do not meet.
+  static thread_local std::vector<Item> items;
+  static thread_local std::vector<Part> parts;
+  static thread_local GrowingBuffer partial_memory;
+  list_items(job, slices, kMostRows, items);
+  const int workers = compute.pool->size();
+  if (static_cast<int64_t>(items.size()) < workers * kItemsPerWorker) list_items(job, slices, kFewRows, items);
+  const int64_t cost = total_cost(items), share = std::max<int64_t>(1, cost / (workers * kItemsPerWorker));
+  const int64_t partial_floats = list_parts(job, items, share, workers > 1, parts);
+  float* partials = partial_memory.reserve(partial_floats);
+  const int64_t work = cost * kAttentionTile * (layout.head_dim + layout.value_dim);
+  const int64_t count = static_cast<int64_t>(parts.size());
+  const int64_t grain = work <= kGrainWork ? count : std::max<int64_t>(1, kGrainWork * count / work);
+  const std::vector<Part>& shared_parts = parts;  // the caller's, not each worker's thread_local
+  compute.pool->parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Part& part = shared_parts[static_cast<size_t>(i)];
+      if (part.item->partials < 0) {
+        attend_item(job, *part.item);
+      } else {
+        attend_partial(job, *part.item, part.begin, part.end, partials);
+      }
+    }
+  });
+  if (partial_floats == 0) return;
+  const std::vector<Item>& shared_items = items;
+  compute.pool->parallel_for(static_cast<int64_t>(shared_items.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Item& item = shared_items[static_cast<size_t>(i)];
+      if (item.partials >= 0) merge_partials(job, item, partials);
+    }
+  });
 }
 
 }  // namespace
@@ -324,42 +392,13 @@ void kv_store(const Compute& compute, const KvLayout& layout, std::span<const Se
 
 void attention(const Compute& compute, const KvLayout& layout, const AttentionParams& params,
                std::span<const SequenceSlice> slices, const float* q, int64_t ldq, float* out, int64_t ldo) {
-  check_slices(slices, layout);
-  KL_CHECK(layout.kv_heads > 0 && params.heads > 0 && params.heads % layout.kv_heads == 0,
-           "heads must share kv heads evenly");
-  const Job job{compute.kernels->rows, layout, params, q, ldq, out, ldo, params.heads / layout.kv_heads};
-  // Of the calling thread, so that calls of other engines do not meet.
-  static thread_local std::vector<Item> items;
-  static thread_local std::vector<Part> parts;
-  static thread_local GrowingBuffer partial_memory;
-  list_items(job, slices, kMostRows, items);
-  const int workers = compute.pool->size();
-  if (static_cast<int64_t>(items.size()) < workers * kItemsPerWorker) list_items(job, slices, kFewRows, items);
-  const int64_t cost = total_cost(items), share = std::max<int64_t>(1, cost / (workers * kItemsPerWorker));
-  const int64_t partial_floats = list_parts(job, items, share, workers > 1, parts);
-  float* partials = partial_memory.reserve(partial_floats);
-  const int64_t work = cost * kAttentionTile * (layout.head_dim + layout.value_dim);
-  const int64_t count = static_cast<int64_t>(parts.size());
-  const int64_t grain = work <= kGrainWork ? count : std::max<int64_t>(1, kGrainWork * count / work);
-  const std::vector<Part>& shared_parts = parts;  // the caller's, not each worker's thread_local
-  compute.pool->parallel_for(count, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Part& part = shared_parts[static_cast<size_t>(i)];
-      if (part.item->partials < 0) {
-        attend_item(job, *part.item);
-      } else {
-        attend_partial(job, *part.item, part.begin, part.end, partials);
-      }
-    }
-  });
-  if (partial_floats == 0) return;
-  const std::vector<Item>& shared_items = items;
-  compute.pool->parallel_for(static_cast<int64_t>(shared_items.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Item& item = shared_items[static_cast<size_t>(i)];
-      if (item.partials >= 0) merge_partials(job, item, partials);
-    }
-  });
+  attend(compute, job_of(compute, layout, params, nullptr, q, ldq, out, ldo), slices);
+}
+
+void attention_with_blocks(const Compute& compute, const KvLayout& layout, const AttentionParams& params,
+                           const BlockKeys& blocks, std::span<const SequenceSlice> slices, const float* q, int64_t ldq,
+                           float* out, int64_t ldo) {
+  attend(compute, job_of(compute, layout, params, &blocks, q, ldq, out, ldo), slices);
 }
 
 }  // namespace kinglet

@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "kernels/growing_buffer.h"
 #include "kernels/kv_layout.h"
-#include "kernels/ops.h"
+#include "kernels/ops_compress.h"
 #include "kernels/table.h"
 
 namespace kinglet {
@@ -28,6 +28,7 @@ struct IndexJob {
   int64_t ldw;
   uint64_t* selected;
   int64_t selected_stride;  // of a row
+  int64_t ratio = 1;        // positions that a key stands for
 
   // Rows of scores, and of bits, that a token has.
   int64_t rows() const { return weights == nullptr ? params.heads : 1; }
@@ -154,9 +155,10 @@ std::vector<IndexToken>& tokens_that_choose(const IndexJob& job, std::span<const
   static thread_local std::vector<IndexToken> tokens;
   tokens.clear();
   for (const SequenceSlice& slice : slices) {
-    KL_CHECK(slice.first_position + slice.tokens <= job.selected_stride * 64, "rows of bits that are too short");
+    const int64_t ratio = job.ratio;
+    KL_CHECK((slice.first_position + slice.tokens) / ratio <= job.selected_stride * 64, "rows of bits too short");
     for (int64_t t = 0; t < slice.tokens; ++t) {
-      const int64_t row = slice.first_token + t, visible = slice.first_position + t + 1;
+      const int64_t row = slice.first_token + t, visible = (slice.first_position + t + 1) / ratio;
       const bool all = (job.weights == nullptr ? blocks_of(visible, job.params) : visible) <= job.params.top_k;
       std::fill_n(job.row(row, 0), job.rows() * job.selected_stride, uint64_t{0});
       for (int64_t h = 0; all && h < job.rows(); ++h) select_all(visible, job.row(row, h));
@@ -207,6 +209,14 @@ void index_select(const Compute& compute, const KvLayout& layout, const IndexPar
                   uint64_t* selected, int64_t selected_stride) {
   KL_CHECK(weights != nullptr, "an indexer without weights");
   choose(compute, {compute.kernels->rows, layout, params, q, ldq, weights, ldw, selected, selected_stride}, slices);
+}
+
+void index_select_entries(const Compute& compute, const KvLayout& layout, const IndexParams& params, int64_t ratio,
+                          std::span<const SequenceSlice> slices, const float* q, int64_t ldq, const float* weights,
+                          int64_t ldw, uint64_t* selected, int64_t selected_stride) {
+  KL_CHECK(weights != nullptr && ratio > 0, "an indexer without weights or entries");
+  choose(compute, {compute.kernels->rows, layout, params, q, ldq, weights, ldw, selected, selected_stride, ratio},
+         slices);
 }
 
 void index_select_blocks(const Compute& compute, const KvLayout& layout, const IndexParams& params,
