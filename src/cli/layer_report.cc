@@ -22,6 +22,17 @@ std::string_view scoring_name(MoeSpec::Scoring scoring) {
   return "";
 }
 
+std::string compression_text(const AttentionSpec& a) {
+  const CompressionSpec& c = a.compression;
+  std::string text =
+      fmt::format("attention, {} heads of {} whose keys are values, queries through {}, results through {} of {}",
+                  a.heads, a.head_dim, a.latent.q_rank, c.output_groups, c.output_rank);
+  if (c.ratio > 0) text += fmt::format(", an entry for {} positions", c.ratio);
+  if (c.overlaps) text += " and the block before";
+  if (a.indexer.heads > 0) text += fmt::format(", chooses {}", a.indexer.top_k);
+  return text;
+}
+
 std::string attention_text(const LayerSpec& layer) {
   const AttentionSpec& a = layer.attention;
   std::string text;
@@ -30,6 +41,8 @@ std::string attention_text(const LayerSpec& layer) {
     if (a.latent.q_rank > 0) text += fmt::format(", queries through {}", a.latent.q_rank);
     if (a.indexer.heads > 0)
       text += fmt::format(", {} {} positions", a.indexer.shared ? "reads the same" : "chooses", a.indexer.top_k);
+  } else if (layer.mixer == Mixer::kCompressedAttention) {
+    text = compression_text(a);
   } else {
     text = fmt::format("attention, {} heads of {} sharing {}", a.heads, a.head_dim, a.kv_heads);
     if (a.indexer.heads > 0)
@@ -38,7 +51,7 @@ std::string attention_text(const LayerSpec& layer) {
   if (a.window > 0) text += fmt::format(", window {}", a.window);
   if (a.rope.rotated == 0)
     text += ", no rotary embedding";
-  else if (a.rope.rotated != a.head_dim && layer.mixer == Mixer::kAttention)
+  else if (a.rope.rotated != a.head_dim && layer.mixer != Mixer::kLatentAttention)
     text += fmt::format(", {} rotated", a.rope.rotated);
   if (a.gated) text += ", gated";
   if (a.keys_as_values) text += ", values are keys";
@@ -62,6 +75,7 @@ std::string ffn_text(const FfnSpec& f) {
   const std::string beside = m.beside_dense ? fmt::format("dense ffn {} beside ", f.hidden) : "";
   std::string text =
       beside + fmt::format("{} experts of {} ({} used, {}", m.experts, m.hidden, m.used, scoring_name(m.scoring));
+  if (m.by_token) text += ", chosen by a table of tokens";
   if (m.groups > 1) text += fmt::format(", groups {}/{}", m.groups, m.groups_used);
   text += ")";
   if (m.shared_hidden > 0) text += fmt::format(", shared {}{}", m.shared_hidden, m.shared_gated ? " gated" : "");
@@ -90,6 +104,7 @@ std::vector<LayerGroup> layer_groups(const ModelSpec& spec) {
     const LayerSpec& layer = spec.layers[i];
     const std::string what = (layer.recurs() ? recurrent_text(layer) : attention_text(layer)) + ", " +
                              ffn_text(layer.ffn) +
+                             (spec.streams > 1 ? fmt::format(", {} residual streams", spec.streams) : "") +
                              (layer.input_dim > 0 ? fmt::format(", input of its own {}", layer.input_dim) : "");
     const auto [at, added] = known.try_emplace(what, groups.size());
     if (added) {

@@ -116,7 +116,8 @@ std::string as_text(const Plan& p) {
   for (const LayerGroup& group : layer_groups(s)) line("layers " + group.layers, group.what);
   line("parameters", billions(p.count.parameters));
   line("active", fmt::format("{} a token: {}", billions(p.count.active), kActiveMeans));
-  if (p.count.buffers > 0) line("buffers", fmt::format("{} (biases for the selection of experts)", p.count.buffers));
+  if (p.count.buffers > 0)
+    line("buffers", fmt::format("{} (biases and tables for the selection of experts)", p.count.buffers));
   if (s.prediction_layers > 0)
     line("prediction", fmt::format("{} more in {} layers that predict further tokens", billions(p.count.prediction),
                                    s.prediction_layers));

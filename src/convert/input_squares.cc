@@ -11,7 +11,8 @@ Result<InputSquares> InputSquares::create(const BoundModel& model) {
   InputSquares squares;
   std::set<std::string> taken;
   for (const BoundTensor& bound : model.tensors) {
-    if (slot_kind(bound.slot) == SlotKind::kVector || bound.layer < 0) continue;
+    const SlotKind kind = slot_kind(bound.slot);
+    if (kind == SlotKind::kVector || kind == SlotKind::kTable || bound.layer < 0) continue;
     const TensorRule* rule = gguf_rule(*form.family, bound);
     if (rule == nullptr) continue;
     // A matrix that the pass uses turned has inputs along the rows that files store: no columns to weigh.

@@ -45,14 +45,18 @@ std::map<std::string, MeasuredInputs> measure(const std::string& path, int64_t s
   auto page = AlignedBuffer::allocate(model->plan().page_bytes);
   std::byte* const pages[] = {page->as<std::byte>()};
   std::fill_n(pages[0], model->plan().page_bytes, std::byte{0});
+  auto state = AlignedBuffer::allocate(model->state_bytes());
+  std::fill_n(state->data(), model->state_bytes(), std::byte{0});
   const ObserveProducts observed(*squares);
-  const std::vector<int32_t> tokens = some_tokens();
+  std::vector<int32_t> tokens = some_tokens();
+  for (int32_t& token : tokens) token %= static_cast<int32_t>(model->spec().vocabulary);
   for (int64_t at = 0; at < kTokens; at += step) {
     StepSlice slice;
     slice.tokens = std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(step));
     slice.first_position = at;
     slice.pages = pages;
     slice.logits = LogitRows::kNone;
+    slice.state = state->data();
     model->forward({&slice, 1});
   }
   return squares->measured();
@@ -124,6 +128,29 @@ TEST(InputSquares, ExpertsShareTheTokens) {
     const double expected = router.sums[i] * static_cast<double>(moe.used);
     EXPECT_NEAR(sum, expected, 1e-9 * expected);
   }
+}
+
+// DeepSeek-V4's groups of heads have inputs of their own, though files hold their matrices as one.
+TEST(InputSquares, GroupsOfHeadsAreMeasuredApartAndFitTheirTensor) {
+  const TemporaryFolder folder;
+  ThreadPool pool(1);
+  const std::string path = kGolden + "gguf/deepseek-v4-released.gguf";
+  const auto measured = measure(path, kTokens);
+  const MeasuredInputs& groups = measured.at("blk.1.attn_output_a.weight");
+  EXPECT_EQ(groups.counts, (std::vector<int64_t>{kTokens, kTokens, kTokens}));
+  EXPECT_EQ(groups.sums.size(), 3u * 20);
+  ASSERT_TRUE(write_importance(folder.path("i.gguf"), measured, 64, "test").ok());
+  const auto importance = Importance::read(folder.path("i.gguf"));
+  ASSERT_TRUE(importance.ok()) << importance.error().message;
+  QuantiseOptions options;
+  options.mix = *find_mix("Q4_0");
+  options.importance = &*importance;
+  const auto made = quantise_model(*open(path), folder.path("made.gguf"), options, pool);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  ModelOptions short_context;
+  short_context.context = 64;
+  const auto loaded = Model::load(open(folder.path("made.gguf")), short_context);
+  EXPECT_TRUE(loaded.ok()) << loaded.error().message;
 }
 
 // sum over columns of (mean square of the input) * (error of the weight)^2

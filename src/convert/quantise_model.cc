@@ -31,10 +31,14 @@ Result<MixFacts> facts_of(const Checkpoint& checkpoint) {
 }
 
 Status check_importance(const TensorJob& job) {
-  const int64_t columns = job.planned.shape.back();
+  const std::vector<int64_t>& shape = job.planned.shape;
+  const int64_t columns = shape.back();
   const auto size = static_cast<int64_t>(job.importance.size());
-  const int64_t experts = job.planned.shape.size() == 3 ? job.planned.shape.front() : 1;
+  const int64_t experts = shape.size() == 3 ? shape.front() : 1;
+  // DeepSeek-V4's groups of heads have inputs of their own, but their matrices are stored as one.
+  const bool grouped = shape.size() == 2 && job.planned.name.ends_with(".attn_output_a.weight");
   if (size == columns || size == columns * experts) return {};
+  if (grouped && size % columns == 0 && shape.front() % (size / columns) == 0) return {};
   return Error{ErrorCode::kInvalid, "the importance matrix has " + std::to_string(size) + " values for tensor " +
                                         quote(job.planned.name) + ", expected " + std::to_string(columns * experts) +
                                         "; it was made of another model"};

@@ -14,7 +14,10 @@ namespace {
 // Names under which multimodal checkpoints hold the same text model.
 std::vector<std::string> hf_spellings(const std::string& name) {
   std::vector<std::string> spellings = {name, "language_model." + name};
-  if (name.starts_with("model.")) spellings.push_back("model.language_model." + name.substr(6));
+  if (name.starts_with("model.")) {
+    spellings.push_back("model.language_model." + name.substr(6));
+    spellings.push_back(name.substr(6));  // DeepSeek-V4 as it is published
+  }
   return spellings;
 }
 

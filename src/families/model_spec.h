@@ -46,7 +46,8 @@ struct LatentSpec {
 
 // The lightning indexer: small heads beside attention score every position; attention reads the best ones alone. The
 // first rope.rotated dimensions of its queries and keys are rotated. In DeepSeek-V3.2 all heads together score
-// positions for latent attention; in MiniMax-M3 each head scores blocks for the key/value head of its number.
+// positions for latent attention; in MiniMax-M3 each head scores blocks for the key/value head of its number; in
+// DeepSeek-V4 all heads together score entries by keys that are compressed as entries are.
 struct IndexerSpec {
   int64_t heads = 0, key_dim = 0;  // heads 0: none, attention reads everything
   int64_t top_k = 0;               // positions, or blocks, that a token reads
@@ -57,6 +58,17 @@ struct IndexerSpec {
 
   bool chooses() const { return heads > 0 && !shared; }
   bool operator==(const IndexerSpec&) const = default;
+};
+
+// Compressed keys and values (DeepSeek-V4): beside a window every token attends to entries, one for each block of
+// `ratio` tokens behind it. The one key/value head's keys are its values; queries come through a bottleneck
+// (LatentSpec::q_rank), and results go through one a group of heads. Rotated are the last rope.rotated dimensions of a
+// head, of index heads too, and those of a result back again.
+struct CompressionSpec {
+  int64_t ratio = 0;      // 0: the window alone
+  bool overlaps = false;  // an entry is made of two blocks' tokens
+  int64_t output_groups = 1, output_rank = 0;
+  bool operator==(const CompressionSpec&) const = default;
 };
 
 struct AttentionSpec {
@@ -77,6 +89,7 @@ struct AttentionSpec {
   bool keys_as_values = false;  // values are the keys before norm and rotation; needs value_norm
   LatentSpec latent;            // of Mixer::kLatentAttention
   IndexerSpec indexer;
+  CompressionSpec compression;  // of Mixer::kCompressedAttention
 
   bool shares_kv() const { return kv_layer >= 0; }
   bool operator==(const AttentionSpec&) const = default;
@@ -92,7 +105,7 @@ struct RecurrentSpec {
   bool operator==(const RecurrentSpec&) const = default;
 };
 
-enum class Mixer : uint8_t { kAttention, kLatentAttention, kGatedDelta, kKimiDelta, kLightning };
+enum class Mixer : uint8_t { kAttention, kLatentAttention, kCompressedAttention, kGatedDelta, kKimiDelta, kLightning };
 
 enum class FfnActivation : uint8_t { kSilu, kGeluTanh, kGeluErf, kSiluClamped, kSwigluOai };
 
@@ -113,6 +126,7 @@ struct MoeSpec {
   // results are normed and added. The router reads the stream under a third norm and the result divided by
   // sqrt(width); each expert has a learned factor on its weight.
   bool beside_dense = false;
+  bool by_token = false;  // a table says which experts each token of the vocabulary uses (DeepSeek-V4)
   bool operator==(const MoeSpec&) const = default;
 };
 
@@ -127,7 +141,7 @@ struct FfnSpec {
 
 struct LayerSpec {
   Mixer mixer = Mixer::kAttention;
-  AttentionSpec attention;  // kAttention, kLatentAttention
+  AttentionSpec attention;  // kAttention, kLatentAttention, kCompressedAttention
   RecurrentSpec recurrent;  // the other mixers
   FfnSpec ffn;
   // MiniMax-01: x = alpha * norm(x) + beta * branch(norm(x)) instead of x + branch(norm(x)).
@@ -139,7 +153,7 @@ struct LayerSpec {
   int64_t input_dim = 0;
   bool scaled = false;  // the residual stream is multiplied by a learned number behind the layer
 
-  bool recurs() const { return mixer != Mixer::kAttention && mixer != Mixer::kLatentAttention; }
+  bool recurs() const { return mixer > Mixer::kCompressedAttention; }
   bool operator==(const LayerSpec&) const = default;
 };
 
@@ -153,6 +167,10 @@ struct ModelSpec {
   double logit_scale = 1.0;
   bool tied_embeddings = false;  // the output head is the embedding
   std::vector<LayerSpec> layers;
+  // Hyper-connections (DeepSeek-V4): the residual stream is so many copies wide; learned weights, normalised in so many
+  // iterations, say how they are mixed into a block's input, and with its result. 1: an ordinary stream.
+  int64_t streams = 1, stream_iterations = 1;
+  double stream_epsilon = 0.0;
   // Layers that predict further tokens (MTP) stand behind the others in a checkpoint. They are kept for speculation.
   int64_t prediction_layers = 0;
 };

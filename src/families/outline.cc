@@ -61,7 +61,8 @@ class Outliner {
       case Slot::kDownBias:
         return ffn_bias_;
       case Slot::kSelectionBias:
-        return layer(i)->ffn.moe.scoring == MoeSpec::Scoring::kSigmoid;
+        return layer(i)->ffn.moe.scoring == MoeSpec::Scoring::kSigmoid ||
+               layer(i)->ffn.moe.scoring == MoeSpec::Scoring::kSqrtSoftplus;
       default:
         return false;  // another spelling of a slot that some line requires
     }
@@ -86,7 +87,7 @@ class Outliner {
     view.name = name;
     if (slot_kind(slot) == SlotKind::kVector)
       view.shape = {count * stored.stride * stored.columns};
-    else if (slot_kind(slot) == SlotKind::kMatrix)
+    else if (slot_kind(slot) != SlotKind::kStack)
       view.shape = {stored.stride, stored.columns};
     else
       view.shape = {count, stored.stride, stored.columns};
@@ -123,7 +124,7 @@ ParameterCount count_parameters(const BoundModel& model) {
     const LayerSpec* layer = model.layer_of(bound);
     const SlotShape shape = slot_shape(bound.slot, model.spec, layer);
     const int64_t values = (bound.expert >= 0 ? 1 : shape.count) * shape.rows * shape.columns;
-    if (bound.slot == Slot::kSelectionBias || bound.slot == Slot::kLayerScale) {
+    if (bound.slot == Slot::kSelectionBias || bound.slot == Slot::kLayerScale || bound.slot == Slot::kExpertTable) {
       count.buffers += values;
       continue;
     }

@@ -22,7 +22,7 @@ Result<Outline> outline_model(const Checkpoint& configuration);
 struct ParameterCount {
   int64_t parameters = 0;  // values of all weights of the model's own layers; a head tied to the embedding counts once
   int64_t active = 0;   // parameters without those of the experts that a token does not use; the embedding is in whole
-  int64_t buffers = 0;  // biases for the selection of experts, which training does not count as parameters
+  int64_t buffers = 0;  // biases for the selection of experts and tables of it, which training does not count
   int64_t prediction = 0;  // of the layers that predict further tokens: each a last layer, two norms of its inputs, one
                            // of its output, and the projection that joins the inputs
 };

@@ -22,6 +22,9 @@ constexpr SlotInfo kSlots[] = {
     {"per-layer embedding", SlotKind::kMatrix},
     {"per-layer projection", SlotKind::kMatrix},
     {"per-layer projection norm", SlotKind::kVector},
+    {"stream weights of the head", SlotKind::kMatrix},
+    {"stream base of the head", SlotKind::kVector},
+    {"stream scale of the head", SlotKind::kVector},
     {"attention norm", SlotKind::kVector},
     {"query", SlotKind::kMatrix},
     {"key", SlotKind::kMatrix},
@@ -48,6 +51,21 @@ constexpr SlotInfo kSlots[] = {
     {"index key norm", SlotKind::kVector},
     {"index key norm bias", SlotKind::kVector},
     {"index weights", SlotKind::kMatrix},
+    {"attention output down-projection", SlotKind::kStack},
+    {"compressed value", SlotKind::kMatrix},
+    {"compressor gate", SlotKind::kMatrix},
+    {"compressor bias", SlotKind::kVector},
+    {"compressor norm", SlotKind::kVector},
+    {"compressed index key", SlotKind::kMatrix},
+    {"index compressor gate", SlotKind::kMatrix},
+    {"index compressor bias", SlotKind::kVector},
+    {"index compressor norm", SlotKind::kVector},
+    {"stream weights of the attention", SlotKind::kMatrix},
+    {"stream base of the attention", SlotKind::kVector},
+    {"stream scale of the attention", SlotKind::kVector},
+    {"stream weights of the ffn", SlotKind::kMatrix},
+    {"stream base of the ffn", SlotKind::kVector},
+    {"stream scale of the ffn", SlotKind::kVector},
     {"recurrent query/key/value", SlotKind::kMatrix},
     {"convolution", SlotKind::kVector},
     {"recurrent gate", SlotKind::kMatrix},
@@ -79,6 +97,7 @@ constexpr SlotInfo kSlots[] = {
     {"expert selection bias", SlotKind::kVector},
     {"router norm", SlotKind::kVector},
     {"expert scale", SlotKind::kVector},
+    {"experts of tokens", SlotKind::kTable},
     {"expert gate", SlotKind::kStack},
     {"expert up", SlotKind::kStack},
     {"expert down", SlotKind::kStack},
@@ -126,6 +145,12 @@ SlotShape model_shape(Slot slot, const ModelSpec& spec) {
       return {1, std::ssize(spec.layers) * input_dim, spec.width};
     case Slot::kLayerProjectionNorm:
       return vector_of(input_dim);
+    case Slot::kHeadStreams:
+      return {1, spec.streams, spec.streams * spec.width};
+    case Slot::kHeadStreamsBase:
+      return vector_of(spec.streams);
+    case Slot::kHeadStreamsScale:
+      return vector_of(1);
     default:
       return vector_of(spec.width);
   }
@@ -163,13 +188,43 @@ SlotShape index_shape(Slot slot, int64_t width, const AttentionSpec& a) {
   }
 }
 
+SlotShape compression_shape(Slot slot, int64_t width, const AttentionSpec& a) {
+  const int64_t series = a.compression.overlaps ? 2 : 1;
+  switch (slot) {
+    case Slot::kOutputDown:
+      return {a.compression.output_groups, a.compression.output_rank,
+              a.heads * a.value_dim / a.compression.output_groups};
+    case Slot::kCompressValue:
+    case Slot::kCompressGate:
+      return {1, series * a.head_dim, width};
+    case Slot::kCompressBias:
+      return {1, a.compression.ratio, series * a.head_dim};
+    case Slot::kCompressNorm:
+      return vector_of(a.head_dim);
+    case Slot::kIndexCompressValue:
+    case Slot::kIndexCompressGate:
+      return {1, series * a.indexer.key_dim, width};
+    case Slot::kIndexCompressBias:
+      return {1, a.compression.ratio, series * a.indexer.key_dim};
+    default:
+      return vector_of(a.indexer.key_dim);  // kIndexCompressNorm
+  }
+}
+
+// Of the hyper-connections of one block.
+SlotShape stream_shape(Slot slot, const ModelSpec& spec) {
+  const int64_t n = spec.streams, logits = (2 + n) * n;
+  if (slot == Slot::kMixerStreams || slot == Slot::kFfnStreams) return {1, logits, n * spec.width};
+  return vector_of(slot == Slot::kMixerStreamsBase || slot == Slot::kFfnStreamsBase ? logits : 3);
+}
+
 SlotShape attention_shape(Slot slot, int64_t width, const LayerSpec& layer) {
   const AttentionSpec& a = layer.attention;
   const int64_t q = a.heads * a.head_dim, k = a.kv_heads * a.head_dim;
   const bool whole_norm = a.qk_norm == AttentionSpec::QkNorm::kWhole;
   switch (slot) {
     case Slot::kQ:
-      return {1, q, layer.mixer == Mixer::kLatentAttention && a.latent.q_rank > 0 ? a.latent.q_rank : width};
+      return {1, q, layer.mixer != Mixer::kAttention && a.latent.q_rank > 0 ? a.latent.q_rank : width};
     case Slot::kK:
       return {1, k, width};
     case Slot::kV:
@@ -189,6 +244,8 @@ SlotShape attention_shape(Slot slot, int64_t width, const LayerSpec& layer) {
     case Slot::kAttentionGate:
       return {1, a.heads * a.value_dim, width};
     case Slot::kAttentionOutput:
+      if (layer.mixer == Mixer::kCompressedAttention)
+        return {1, width, a.compression.output_groups * a.compression.output_rank};
       return {1, width, a.heads * a.value_dim};
     default:
       return latent_shape(slot, width, a);
@@ -309,12 +366,44 @@ SlotShape layer_shape(Slot slot, int64_t width, const LayerSpec& layer) {
   if (slot >= Slot::kRouter && slot <= Slot::kSharedRouter) return expert_shape(slot, width, layer.ffn.moe);
   if (slot >= Slot::kRecurrentQkv && slot <= Slot::kRecurrentOutput) return recurrent_shape(slot, width, layer);
   if (slot >= Slot::kIndexQ && slot <= Slot::kIndexWeights) return index_shape(slot, width, layer.attention);
+  if (slot >= Slot::kOutputDown && slot <= Slot::kIndexCompressNorm)
+    return compression_shape(slot, width, layer.attention);
   return attention_shape(slot, width, layer);
+}
+
+bool compression_applies(Slot slot, const AttentionSpec& a) {
+  switch (slot) {
+    case Slot::kQ:
+    case Slot::kQDown:
+    case Slot::kQDownNorm:
+    case Slot::kK:
+    case Slot::kKNorm:
+    case Slot::kSinks:
+    case Slot::kOutputDown:
+    case Slot::kAttentionOutput:
+      return true;
+    case Slot::kCompressValue:
+    case Slot::kCompressGate:
+    case Slot::kCompressBias:
+    case Slot::kCompressNorm:
+      return a.compression.ratio > 0;
+    case Slot::kIndexQ:
+    case Slot::kIndexWeights:
+    case Slot::kIndexCompressValue:
+    case Slot::kIndexCompressGate:
+    case Slot::kIndexCompressBias:
+    case Slot::kIndexCompressNorm:
+      return a.indexer.heads > 0;
+    default:
+      return false;
+  }
 }
 
 bool attention_applies(Slot slot, const LayerSpec& layer) {
   const AttentionSpec& a = layer.attention;
   const bool latent = layer.mixer == Mixer::kLatentAttention;
+  if (layer.mixer == Mixer::kCompressedAttention) return compression_applies(slot, a);
+  if (slot >= Slot::kOutputDown && slot <= Slot::kIndexCompressNorm) return false;
   switch (slot) {
     case Slot::kQBias:
       return !latent;
@@ -369,6 +458,10 @@ bool ffn_applies(Slot slot, const FfnSpec& ffn) {
     case Slot::kExpertNorm:
     case Slot::kExpertPostNorm:
       return ffn.moe.experts > 0 && ffn.moe.beside_dense;
+    case Slot::kExpertTable:
+      return ffn.moe.experts > 0 && ffn.moe.by_token;
+    case Slot::kSelectionBias:
+      return ffn.moe.experts > 0 && !ffn.moe.by_token;
     case Slot::kSharedGate:
     case Slot::kSharedUp:
     case Slot::kSharedDown:
@@ -418,6 +511,11 @@ bool layer_applies(Slot slot, const LayerSpec& layer) {
   return !layer.recurs() && attention_applies(slot, layer);
 }
 
+// Of a layer; the model's own are apart.
+bool is_stream_slot(Slot slot) {
+  return slot >= Slot::kMixerStreams && slot <= Slot::kFfnStreamsScale;
+}
+
 }  // namespace
 
 std::string_view slot_name(Slot slot) {
@@ -430,12 +528,16 @@ SlotKind slot_kind(Slot slot) {
 
 SlotShape slot_shape(Slot slot, const ModelSpec& spec, const LayerSpec* layer) {
   KL_CHECK(slot < Slot::kCount, "a slot without a shape");
-  return layer ? layer_shape(slot, spec.width, *layer) : model_shape(slot, spec);
+  if (!layer) return model_shape(slot, spec);
+  if (slot == Slot::kExpertTable) return {1, spec.vocabulary, layer->ffn.moe.used};
+  return is_stream_slot(slot) ? stream_shape(slot, spec) : layer_shape(slot, spec.width, *layer);
 }
 
 bool slot_applies(Slot slot, const ModelSpec& spec, const LayerSpec* layer) {
-  if (layer) return layer_applies(slot, *layer);
-  return slot < Slot::kLayerEmbedding || slot > Slot::kLayerProjectionNorm || spec.layers[0].input_dim > 0;
+  if (layer) return is_stream_slot(slot) ? spec.streams > 1 : layer_applies(slot, *layer);
+  if (slot >= Slot::kLayerEmbedding && slot <= Slot::kLayerProjectionNorm) return spec.layers[0].input_dim > 0;
+  if (slot >= Slot::kHeadStreams && slot <= Slot::kHeadStreamsScale) return spec.streams > 1;
+  return true;
 }
 
 }  // namespace kinglet

@@ -19,6 +19,9 @@ enum class Slot : uint8_t {
   kLayerEmbedding,   // of the inputs that layers have of their own, all layers' behind each other
   kLayerProjection,  // of the residual stream to them
   kLayerProjectionNorm,
+  kHeadStreams,  // hyper-connections: the logits of a mixture of the streams, here of the last one before the head
+  kHeadStreamsBase,
+  kHeadStreamsScale,
   kAttentionNorm,
   kQ,
   kK,
@@ -47,6 +50,23 @@ enum class Slot : uint8_t {
   kIndexKNorm,
   kIndexKNormBias,
   kIndexWeights,  // of its heads
+  // compressed attention
+  kOutputDown,  // a matrix a group of heads
+  kCompressValue,
+  kCompressGate,
+  kCompressBias,  // on the gates, a place in the block
+  kCompressNorm,
+  kIndexCompressValue,
+  kIndexCompressGate,
+  kIndexCompressBias,
+  kIndexCompressNorm,
+  // hyper-connections of a layer's two blocks
+  kMixerStreams,
+  kMixerStreamsBase,
+  kMixerStreamsScale,  // of the logits of input, result and streams
+  kFfnStreams,
+  kFfnStreamsBase,
+  kFfnStreamsScale,
   // recurrent layers
   kRecurrentQkv,
   kConvolution,
@@ -80,6 +100,7 @@ enum class Slot : uint8_t {
   kSelectionBias,  // added to the scores for choosing only
   kRouterNorm,     // over the residual stream, where experts stand beside a dense network
   kExpertScale,    // a factor on the weight of each expert
+  kExpertTable,    // of each token of the vocabulary
   kExpertGate,
   kExpertUp,
   kExpertDown,
@@ -109,6 +130,7 @@ enum class SlotKind : uint8_t {
   kVector,  // floats
   kMatrix,  // a product's weights
   kStack,   // as many matrices as there are experts or heads
+  kTable,   // integers, a row a token of the vocabulary
 };
 SlotKind slot_kind(Slot slot);
 

@@ -27,6 +27,7 @@ class SpecCheck {
     within("context", spec_.context, 1, kMaxContext);
     within("prediction layers", spec_.prediction_layers, 0, kMaxLayers);
     finite("norm epsilon", spec_.norm_epsilon);
+    check_streams();
     if (status_.ok() && spec_.layers[0].input_dim != 0)
       product("floats of the layers' inputs", std::ssize(spec_.layers), spec_.layers[0].input_dim, kMaxRows);
     for (layer_ = 0; status_.ok() && layer_ < std::ssize(spec_.layers); layer_++) {
@@ -61,7 +62,23 @@ class SpecCheck {
   }
   void rows(std::string_view what, int64_t heads, int64_t dim) { product(what, heads, dim, kMaxRows); }
 
+  void check_streams() {
+    within("residual streams", spec_.streams, 1, kMostResidualStreams);
+    within("iterations over the streams' weights", spec_.stream_iterations, 1, kMaxLayers);
+    finite("epsilon of the streams' weights", spec_.stream_epsilon);
+    if (!(spec_.stream_epsilon >= 0.0))
+      fail("epsilon of the streams' weights", std::to_string(spec_.stream_epsilon), "zero or more");
+    product("floats of all streams", spec_.streams, spec_.width, kMaxRows);
+  }
+
+  // What is not written down for a residual stream of several copies.
+  void check_layer_of_streams(const LayerSpec& layer) {
+    if (layer.residual_of_normed || layer.input_dim != 0 || layer.scaled || layer.ffn.moe.beside_dense)
+      fail("residual streams", std::to_string(spec_.streams), "1 in a model with layers like this");
+  }
+
   void check_layer(const LayerSpec& layer) {
+    if (spec_.streams > 1) check_layer_of_streams(layer);
     if (layer.recurs())
       check_recurrent(layer.recurrent);
     else
@@ -88,6 +105,7 @@ class SpecCheck {
       fail("key/value heads", std::to_string(a.kv_heads), "a divisor of the " + std::to_string(a.heads) + " heads");
     check_rope(a);
     check_values(layer);
+    if (layer.mixer == Mixer::kCompressedAttention) return check_compression(a);
     if (a.indexer.heads != 0) check_indexer(a);
     if (layer.mixer != Mixer::kLatentAttention) return;
     const LatentSpec& l = a.latent;
@@ -96,6 +114,23 @@ class SpecCheck {
     within("dimensions of a head against its own keys", l.nope_dim, 1, a.head_dim);
     within("dimensions of a head against the shared key", l.shared_dim, a.rope.rotated, a.head_dim - l.nope_dim);
     product("floats of all heads' latents", a.heads, 2 * l.kv_rank + l.shared_dim, kMaxFloats);
+  }
+
+  void check_compression(const AttentionSpec& a) {
+    const CompressionSpec& c = a.compression;
+    within("key/value heads of compressed attention", a.kv_heads, 1, 1);
+    within("dimensions of a value, which is a key", a.value_dim, a.head_dim, a.head_dim);
+    within("width of the queries' latent", a.latent.q_rank, 1, kMaxDimension);
+    within("positions of a compressed entry", c.ratio, 0, kMaxCompression);
+    within("groups of heads", c.output_groups, 1, a.heads);
+    within("width of a group's result", c.output_rank, 1, kMaxDimension);
+    rows("rows of the groups' results", c.output_groups, c.output_rank);
+    if (a.heads % c.output_groups != 0)
+      fail("groups of heads", std::to_string(c.output_groups),
+           "a divisor of the " + std::to_string(a.heads) + " heads");
+    if (a.indexer.heads == 0) return;
+    if (c.ratio == 0) fail("an indexer", "one", "none in a layer without compressed entries");
+    check_indexer(a);
   }
 
   // Keys and values that come from elsewhere.

@@ -10,6 +10,9 @@
 
 namespace kinglet {
 
+inline constexpr int64_t kMostResidualStreams = 16;           // of hyper-connections
+inline constexpr int64_t kMaxCompression = int64_t{1} << 16;  // positions of an entry
+
 // Far above every published model, far below overflow: rows that the heads of a layer have together, floats that a
 // token makes in one step, values of one slot's weights, rows and values of the whole model.
 inline constexpr int64_t kMaxRows = int64_t{1} << 20;

@@ -1,6 +1,7 @@
 // Mixtures of experts: a router picks a few of many small networks for each token. The tokens are sorted by expert, so
 // that an expert's weights are read once for all of its tokens; a token's results are added up in the order of its
 // choices. (Shazeer et al. 2017; DeepSeekMoE, Dai et al. 2024, for shared experts.)
+#include <algorithm>
 #include <vector>
 
 #include "kernels/math.h"
@@ -57,8 +58,13 @@ void ForwardPass::expert_ffn(size_t layer) {
   float* outputs = work_.scratch.take(rows, spec_.width);
 
   score_experts(layer, logits);
-  route_experts(compute_, router_params(m, w.vector(Slot::kSelectionBias)), logits, m.experts, tokens_, chosen,
-                chosen_weights);
+  const RouterParams router = router_params(m, w.vector(Slot::kSelectionBias));
+  if (m.by_token) {
+    look_up_experts(layer, chosen);
+    weigh_experts(compute_, router, logits, m.experts, tokens_, chosen, chosen_weights);
+  } else {
+    route_experts(compute_, router, logits, m.experts, tokens_, chosen, chosen_weights);
+  }
   if (m.beside_dense)
     for (int64_t i = 0; i < rows; i++)
       chosen_weights[i] *= w.vector(Slot::kExpertScale)[static_cast<size_t>(chosen[i])];
@@ -74,6 +80,14 @@ void ForwardPass::expert_ffn(size_t layer) {
   combine_experts(compute_, outputs, spec_.width, groups.row_of.data(), chosen_weights, tokens_, m.used, spec_.width,
                   branch(), spec_.width);
   if (m.shared_hidden > 0) add_shared_expert(layer);
+}
+
+// The experts of the step's tokens, from the layer's table.
+void ForwardPass::look_up_experts(size_t layer, int32_t* chosen) {
+  const int64_t used = spec_.layers[layer].ffn.moe.used;
+  for (const StepSlice& slice : slices_)
+    for (const int32_t token : slice.tokens)
+      chosen = std::copy_n(weights(layer).table().data() + token * used, used, chosen);
 }
 
 // The router reads what the experts do, or (MoeSpec::beside_dense) the residual stream under a norm of its own.

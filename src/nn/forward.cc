@@ -44,6 +44,7 @@ void ForwardPass::embed() {
   decode_tokens(*model_.weights.embedding, residual());
   if (spec_.embedding_scale != 1.0)
     scale(compute_, residual(), spec_.width, static_cast<float>(spec_.embedding_scale), tokens_, spec_.width);
+  if (spec_.streams > 1) spread_streams();
 }
 
 void ForwardPass::decode_tokens(const TensorView& table, float* rows) {
@@ -61,7 +62,7 @@ void ForwardPass::decode_tokens(const TensorView& table, float* rows) {
 void ForwardPass::mixer_block(size_t layer) {
   const LayerSpec& l = spec_.layers[layer];
   work_.scratch.clear();
-  norm(residual(), weights(layer).vector(Slot::kAttentionNorm), spec_.width, normed());
+  norm(block_input(layer, Slot::kMixerStreams), weights(layer).vector(Slot::kAttentionNorm), spec_.width, normed());
   set_input(normed(), spec_.width);
   switch (l.mixer) {
     case Mixer::kAttention:
@@ -69,6 +70,9 @@ void ForwardPass::mixer_block(size_t layer) {
       break;
     case Mixer::kLatentAttention:
       latent_attention_mixer(layer);
+      break;
+    case Mixer::kCompressedAttention:
+      compressed_attention_mixer(layer);
       break;
     case Mixer::kGatedDelta:
       gated_delta_mixer(layer);
@@ -86,7 +90,7 @@ void ForwardPass::mixer_block(size_t layer) {
 void ForwardPass::ffn_block(size_t layer) {
   const LayerSpec& l = spec_.layers[layer];
   work_.scratch.clear();
-  norm(residual(), weights(layer).vector(Slot::kFfnNorm), spec_.width, normed());
+  norm(block_input(layer, Slot::kFfnStreams), weights(layer).vector(Slot::kFfnNorm), spec_.width, normed());
   set_input(normed(), spec_.width);
   if (l.ffn.moe.beside_dense)
     dense_and_expert_ffn(layer);
@@ -175,12 +179,12 @@ int64_t ForwardPass::select_rows() {
   const float* row = residual();
   float* to = work_.selected.as<float>();
   int64_t rows = 0;
-  const size_t bytes = static_cast<size_t>(spec_.width) * sizeof(float);
+  const int64_t width = spec_.streams * spec_.width;
   for (const StepSlice& slice : slices_)
-    for (size_t i = 0; i < slice.tokens.size(); i++, row += spec_.width) {
+    for (size_t i = 0; i < slice.tokens.size(); i++, row += width) {
       const bool last = i + 1 == slice.tokens.size();
       if (slice.logits == LogitRows::kNone || (slice.logits == LogitRows::kLast && !last)) continue;
-      std::memcpy(to + rows * spec_.width, row, bytes);
+      std::memcpy(to + rows * width, row, static_cast<size_t>(width) * sizeof(float));
       rows++;
     }
   return rows;
@@ -189,6 +193,7 @@ int64_t ForwardPass::select_rows() {
 void ForwardPass::output_head(int64_t rows) {
   float *x = work_.selected.as<float>(), *logits = work_.logits.as<float>();
   const SlotWeights& w = model_.weights.model;
+  if (spec_.streams > 1) collapse_selected(rows);
   rms_norm(compute_, x, spec_.width, w.vector(Slot::kOutputNorm).data(), epsilon(), rows, spec_.width, x, spec_.width);
   work_.input.set(x, rows, spec_.width, spec_.width);
   linear(compute_, model_.options.compute, w.matrix(Slot::kOutput), work_.input, logits, spec_.vocabulary);
@@ -233,6 +238,7 @@ void ForwardPass::activate(const FfnSpec& ffn, float* gate, const float* up, int
 
 void ForwardPass::add_branch(const std::vector<float>& post_norm, const LayerSpec& layer, double alpha, double beta) {
   if (!post_norm.empty()) norm(branch(), post_norm, spec_.width, branch());
+  if (spec_.streams > 1) return mix_into_streams();
   if (layer.residual_of_normed) {
     std::swap(work_.residual, work_.normed);
     residual_mix(compute_, static_cast<float>(alpha), residual(), spec_.width, static_cast<float>(beta), branch(),

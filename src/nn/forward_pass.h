@@ -1,10 +1,12 @@
 // One step of a model: private to nn/. forward.cc is the page that tells the whole; latent_attention.cc,
-// indexer.cc, recurrent.cc, experts.cc and layer_inputs.cc hold the blocks that only some families have.
+// compressed_attention.cc, indexer.cc, recurrent.cc, experts.cc, streams.cc and layer_inputs.cc hold the blocks that
+// only some families have.
 #pragma once
 
 #include <span>
 #include <vector>
 
+#include "kernels/ops_streams.h"
 #include "nn/state.h"
 
 namespace kinglet {
@@ -26,8 +28,9 @@ class ForwardPass {
   void ffn_block(size_t layer);
   void input_block(size_t layer);  // layer_inputs.cc
   void attention_mixer(size_t layer);
-  void latent_attention_mixer(size_t layer);  // latent_attention.cc
-  void gated_delta_mixer(size_t layer);       // recurrent.cc
+  void latent_attention_mixer(size_t layer);      // latent_attention.cc
+  void compressed_attention_mixer(size_t layer);  // compressed_attention.cc
+  void gated_delta_mixer(size_t layer);           // recurrent.cc
   void kimi_delta_mixer(size_t layer);
   void lightning_mixer(size_t layer);
   void dense_ffn(size_t layer);
@@ -71,6 +74,8 @@ class ForwardPass {
   void product(const PackedMatrix& w, float* y) { product(w, {}, y); }
   // gate = act(gate) * up, rows of `n`, those of `up` ldu floats apart.
   void activate(const FfnSpec& ffn, float* gate, const float* up, int64_t ldu, int64_t rows, int64_t n);
+  // What a block reads: the residual stream, or a mixture of its streams, whose weights stay until add_branch().
+  const float* block_input(size_t layer, Slot streams);
   // residual += branch, normed first where the family does so.
   void add_branch(const std::vector<float>& post_norm, const LayerSpec& layer, double alpha, double beta);
   // Points work_.sequences at a layer's part of every page.
@@ -84,6 +89,20 @@ class ForwardPass {
   void choose_blocks(size_t layer);
   void store_index_keys(size_t layer, const float* k);
   void read_chosen(const IndexerSpec& indexer, AttentionParams& params);
+  // Compressed attention (compressed_attention.cc).
+  void make_entries(size_t layer);
+  void pool_entries(size_t layer, const PoolParams& pool, uint64_t state, uint64_t offset, const EntryLayout& layout,
+                    const Slot (&slots)[4]);
+  void attend_with_entries(size_t layer, size_t first, size_t count, const float* q, const float* index_q,
+                           const float* index_weights, float* attended);
+  std::span<std::byte* const* const> entry_pages(const EntryLayout& layout, uint64_t offset, size_t first, size_t count,
+                                                 AlignedBuffer& copies);
+  void choose_entries(size_t layer, size_t first, size_t count, const float* q, const float* head_weights);
+  void rotate_last(size_t layer, Rotation rotation, float* x, int64_t ld, int64_t heads, int64_t head_dim);
+  // Hyper-connections (streams.cc).
+  void spread_streams();
+  void mix_into_streams();
+  void collapse_selected(int64_t rows);
   void per_head_products(const std::vector<PackedMatrix>& stack, const float* x, int64_t ldx, int64_t x_step, float* y,
                          int64_t ldy, int64_t y_step);
   void copy_shared_parts(const AttentionSpec& a, const float* q, float* latent_q);
@@ -92,6 +111,7 @@ class ForwardPass {
   void through_bottleneck(const PackedMatrix& down, const PackedMatrix& up, float* y);
   void recur(size_t layer, const float* qkv, const float* decay, int64_t ld_decay, const float* beta, float* results);
   void score_experts(size_t layer, float* logits);
+  void look_up_experts(size_t layer, int32_t* chosen);
   void expert_products(const std::vector<PackedMatrix>& stack, const std::vector<float>& bias, const float* x,
                        float* y);
   void run_expert_products();
@@ -107,7 +127,8 @@ class ForwardPass {
   Workspace& work_;
   std::span<const StepSlice> slices_;
   ProductObserver* observer_ = observer_of_this_thread();
-  const float* input_ = nullptr;  // of the product at hand
+  const float* input_ = nullptr;           // of the product at hand
+  const float* stream_weights_ = nullptr;  // of the block at hand, with hyper-connections
   int64_t tokens_ = 0;
 };
 

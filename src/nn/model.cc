@@ -23,10 +23,11 @@ KvLayout layout_of(const LayerSpec& layer, const ModelOptions& options) {
   layout.page_positions = options.page_positions;
   if (layer.recurs() || a.shares_kv()) return layout;  // no heads, no bytes
   const bool latent = layer.mixer == Mixer::kLatentAttention;
+  const bool compressed = layer.mixer == Mixer::kCompressedAttention;
   layout.kv_heads = latent ? 1 : a.kv_heads;
   layout.head_dim = latent ? a.latent.kv_rank + a.latent.shared_dim : a.head_dim;
   layout.value_dim = latent ? a.latent.kv_rank : a.value_dim;
-  layout.values_in_keys = latent;
+  layout.values_in_keys = latent || compressed;
   return layout;
 }
 
@@ -38,7 +39,31 @@ KvLayout index_layout_of(const LayerSpec& layer, const ModelOptions& options) {
   if (!layer.attention.indexer.chooses()) return layout;
   layout.kv_heads = 1;
   layout.head_dim = layer.attention.indexer.key_dim;
-  return layout;
+  const int64_t ratio = layer.attention.compression.ratio;
+  return ratio > 0 ? entry_layout(layout, ratio).keys : layout;
+}
+
+// Compressed entries, likewise.
+EntryLayout entry_layout_of(const LayerSpec& layer, const ModelOptions& options) {
+  const int64_t ratio = layer.attention.compression.ratio;
+  return ratio > 0 ? entry_layout(layout_of(layer, options), ratio) : EntryLayout{};
+}
+
+// Bytes of the copies of a sequence's entries, and of its index keys, where pages do not have them in order: the most
+// that a layer needs.
+struct GatherBytes {
+  uint64_t entries = 0, index = 0;
+};
+GatherBytes gather_bytes(const ModelSpec& spec, const ModelOptions& options, int64_t context) {
+  GatherBytes most;
+  for (const LayerSpec& layer : spec.layers) {
+    EntryLayout layout = entry_layout_of(layer, options);
+    if (layout.ratio == 0 || layout.in_order()) continue;
+    most.entries = std::max(most.entries, gathered_bytes(layout, context / layout.ratio));
+    layout.keys = index_layout_of(layer, options);
+    if (layout.keys.kv_heads > 0) most.index = std::max(most.index, gathered_bytes(layout, context / layout.ratio));
+  }
+  return most;
 }
 
 // Most rows of bits that say which positions a token reads: none, one, or one a kv head.
@@ -69,7 +94,8 @@ MemoryPlan make_plan(const BoundModel& bound, const ModelOptions& options) {
   MemoryPlan plan;
   plan.weight_bytes = packed_weight_bytes(bound);
   for (const LayerSpec& layer : spec.layers) {
-    plan.page_bytes += layout_of(layer, options).page_bytes() + index_layout_of(layer, options).page_bytes();
+    plan.page_bytes += layout_of(layer, options).page_bytes() + index_layout_of(layer, options).page_bytes() +
+                       entry_layout_of(layer, options).keys.page_bytes();
     plan.state_bytes += recurrent_state_bytes(layer);
   }
   plan.kv_bytes_per_token = plan.page_bytes / static_cast<uint64_t>(options.page_positions);
@@ -78,11 +104,13 @@ MemoryPlan make_plan(const BoundModel& bound, const ModelOptions& options) {
         static_cast<uint64_t>(context_for(spec, options)) * static_cast<uint64_t>(rope.rotated) * sizeof(float);
   const int64_t step = Model::kMaxStepTokens;
   // A usual step asks for one row of logits a sequence; 16 stand for them here.
-  const int64_t row = 4 * spec.width + std::ssize(spec.layers) * spec.layers[0].input_dim;
+  const int64_t row = (2 * spec.streams + 2) * spec.width + std::ssize(spec.layers) * spec.layers[0].input_dim;
   const int64_t floats = row * step + scratch_floats(spec, step) + 16 * spec.vocabulary;
   plan.working_bytes = static_cast<uint64_t>(floats) * sizeof(float);
   plan.working_bytes +=
       static_cast<uint64_t>(step * chosen_rows(spec) * words_of_bits(context_for(spec, options))) * sizeof(uint64_t);
+  const GatherBytes gathered = gather_bytes(spec, options, context_for(spec, options));
+  plan.working_bytes += gathered.entries + gathered.index;
   return plan;
 }
 
@@ -117,17 +145,22 @@ Status allocate_rows(AlignedBuffer& buffer, int64_t columns) {
   return {};
 }
 
-Status allocate_workspace(Workspace& work, const ModelSpec& spec, int64_t context) {
+Status allocate_workspace(Workspace& work, const ModelSpec& spec, const ModelOptions& options, int64_t context) {
   struct {
     AlignedBuffer& buffer;
     int64_t columns;
-  } const all[] = {
-      {work.residual, spec.width},    {work.normed, spec.width},
-      {work.branch, spec.width},      {work.selected, spec.width},
-      {work.logits, spec.vocabulary}, {work.layer_inputs, std::ssize(spec.layers) * spec.layers[0].input_dim}};
+  } const all[] = {{work.residual, spec.streams * spec.width},
+                   {work.normed, spec.width},
+                   {work.branch, spec.width},
+                   {work.selected, spec.streams * spec.width},
+                   {work.logits, spec.vocabulary},
+                   {work.layer_inputs, std::ssize(spec.layers) * spec.layers[0].input_dim}};
   for (const auto& a : all) KL_RETURN_IF_ERROR(allocate_rows(a.buffer, a.columns));
   if (const int64_t words = chosen_rows(spec) * words_of_bits(context); words > 0)
     KL_RETURN_IF_ERROR(allocate_rows(work.chosen, words * int64_t{sizeof(uint64_t) / sizeof(float)}));
+  const GatherBytes gathered = gather_bytes(spec, options, context);
+  KL_TRY(work.entries, AlignedBuffer::allocate(gathered.entries));
+  KL_TRY(work.index_entries, AlignedBuffer::allocate(gathered.index));
   return work.scratch.reserve(scratch_floats(spec, Model::kMaxStepTokens));
 }
 
@@ -155,11 +188,14 @@ Status prepare(Model::State& s) {
     s.index_layouts.push_back(index_layout_of(layer, s.options));
     s.index_offsets.push_back(offset);
     offset += s.index_layouts.back().page_bytes();
+    s.entry_layouts.push_back(entry_layout_of(layer, s.options));
+    s.entry_offsets.push_back(offset);
+    offset += s.entry_layouts.back().keys.page_bytes();
     s.state_offsets.push_back(state_offset);
     state_offset += recurrent_state_bytes(layer);
     s.lightning_decay.push_back(lightning_decay(layer));
   }
-  return allocate_workspace(s.work, spec, s.context);
+  return allocate_workspace(s.work, spec, s.options, s.context);
 }
 
 }  // namespace

@@ -41,8 +41,9 @@ enum class LogitRows { kNone, kLast, kAll };
 
 // One sequence's share of a step: its next tokens, where they stand, and the pages its keys and values live in (at
 // least enough for first_position + tokens.size() positions; each `page_bytes` long, aligned to 64 bytes, zeroed when
-// handed out). A model with recurrent layers keeps what it knows of the sequence in `state` too: `state_bytes` long,
-// aligned to 64 bytes, all zeros before position 0, then as the step before left it. It is null where there is none.
+// handed out). A model with recurrent layers or compressed entries keeps what it knows of the sequence in `state` too:
+// `state_bytes` long, aligned to 64 bytes, all zeros before position 0, then as the step before left it. It is null
+// where there is none.
 struct StepSlice {
   std::span<const int32_t> tokens;
   int64_t first_position = 0;
@@ -61,7 +62,7 @@ class Model {
   const ModelSpec& spec() const;
   const ModelOptions& options() const;
   const MemoryPlan& plan() const;
-  uint64_t state_bytes() const { return plan().state_bytes; }  // of one sequence; 0 for models without recurrent layers
+  uint64_t state_bytes() const { return plan().state_bytes; }  // of one sequence; 0 where the pages hold all
   IsaLevel isa() const;
   int threads() const;
   int64_t context() const;                 // longest sequence, in positions

@@ -45,6 +45,7 @@ uint64_t convolutions_bytes(const LayerSpec& layer) {
 }  // namespace
 
 uint64_t recurrent_state_bytes(const LayerSpec& layer) {
+  if (layer.mixer == Mixer::kCompressedAttention) return compression_state_bytes(layer);
   if (!layer.recurs()) return 0;
   return convolutions_bytes(layer) +
          static_cast<uint64_t>(delta_rule_state_floats(rule_of(layer)) + 15) / 16 * 16 * sizeof(float);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "families/family.h"
+#include "kernels/ops_compress.h"
 #include "kernels/ops_experts.h"
 #include "kernels/ops_recurrent.h"
 #include "nn/model.h"
@@ -19,9 +20,10 @@ namespace kinglet {
 
 // Memory of one step, kMaxStepTokens rows each; only rows in use are ever touched.
 struct Workspace {
-  AlignedBuffer residual, normed;        // [width]
+  AlignedBuffer residual;                // [streams][width]
+  AlignedBuffer normed;                  // [width]
   AlignedBuffer branch;                  // [width]: what a block adds to the residual stream
-  AlignedBuffer selected;                // [width]: the rows whose logits are wanted
+  AlignedBuffer selected;                // [streams][width]: the rows whose logits are wanted
   AlignedBuffer logits;                  // [vocabulary]
   AlignedBuffer layer_inputs;            // [layer][input_dim]
   AlignedBuffer chosen;                  // a bit for each position, set by the last indexer for those to read
@@ -31,9 +33,17 @@ struct Workspace {
   std::vector<int32_t> positions;        // of the step's tokens
   std::vector<SequenceSlice> sequences;  // of the layer at hand
   std::vector<std::byte*> layer_pages;   // what `sequences` point into
-  std::vector<RecurrentSlice> states;    // of the recurrent layer at hand
-  ExpertGroups expert_groups;            // of the expert layer at hand
-  std::vector<Product> products;         // put down for one pass
+  // Of layers with compressed entries: the slices with their states, positions of the entries made, copies of entries
+  // whose pages are not in order, and the pages that hold entries, one list a slice.
+  std::vector<CompressedSlice> compressed;
+  std::vector<int32_t> entry_positions;
+  AlignedBuffer entries, index_entries;
+  std::vector<std::byte*> entry_pages;
+  std::vector<std::byte* const*> entry_lists;
+  std::vector<SequenceSlice> index_slices;
+  std::vector<RecurrentSlice> states;  // of the recurrent layer at hand
+  ExpertGroups expert_groups;          // of the expert layer at hand
+  std::vector<Product> products;       // put down for one pass
   std::vector<const float*> product_biases;
   ProductScratch product_scratch;
 };
@@ -42,8 +52,12 @@ struct Workspace {
 inline int64_t words_of_bits(int64_t context) {
   return (context + 63) / 64;
 }
-// Bytes of a layer's state, a multiple of 64; 0 for layers with a cache.
+// Bytes of a layer's state, a multiple of 64; 0 for layers whose cache is all.
 uint64_t recurrent_state_bytes(const LayerSpec& layer);
+uint64_t compression_state_bytes(const LayerSpec& layer);  // that of compressed attention
+// The running mixtures of a layer's entries, and of its index keys.
+PoolParams pool_of(const AttentionSpec& attention);
+PoolParams index_pool_of(const AttentionSpec& attention);
 // The constant factor of each head of a lightning attention layer; empty for others.
 std::vector<float> lightning_decay(const LayerSpec& layer);
 
@@ -66,6 +80,8 @@ struct Model::State {
   std::vector<uint64_t> kv_offsets;     // of those within a page
   std::vector<KvLayout> index_layouts;  // of the indexer's keys, one a layer
   std::vector<uint64_t> index_offsets;
+  std::vector<EntryLayout> entry_layouts;  // of compressed entries, one a layer
+  std::vector<uint64_t> entry_offsets;
   std::vector<uint64_t> state_offsets;              // of a recurrent layer within a sequence's state
   std::vector<std::vector<float>> lightning_decay;  // one a layer
   MatrixPlaces places;                              // made when an observer asks first

@@ -17,7 +17,8 @@ Slot head_slot(const BoundModel& model) {
 
 bool is_packed_slot(const BoundModel& model, Slot slot) {
   if (slot == Slot::kEmbedding) return head_slot(model) == slot;
-  return slot_kind(slot) != SlotKind::kVector && slot != Slot::kLayerEmbedding;
+  const SlotKind kind = slot_kind(slot);
+  return (kind == SlotKind::kMatrix || kind == SlotKind::kStack) && slot != Slot::kLayerEmbedding;
 }
 
 // Values of a slice whose columns are moved, as floats of a type that holds them exactly.
@@ -75,8 +76,12 @@ class Packer {
     weights.layers.resize(model_.spec.layers.size());
     for (size_t at = 0; at < model_.tensors.size(); at++) {
       const BoundTensor& bound = model_.tensors[at];
-      if (!can_decode(bound.tensor->dtype)) return not_a_weight(bound);
       SlotWeights& to = bound.layer < 0 ? weights.model : weights.layers[static_cast<size_t>(bound.layer)];
+      if (slot_kind(bound.slot) == SlotKind::kTable) {
+        KL_TRY(to.table_to_fill(), table(bound));
+        continue;
+      }
+      if (!can_decode(bound.tensor->dtype)) return not_a_weight(bound);
       if (slot_kind(bound.slot) == SlotKind::kVector) {
         to.vector_to_fill(bound.slot) = vector(bound);
       } else if (is_packed_slot(model_, bound.slot)) {
@@ -130,6 +135,33 @@ class Packer {
       }
     }
     return taken;
+  }
+
+  // Numbers of experts, which index without being looked at again.
+  Result<std::vector<int32_t>> table(const BoundTensor& bound) const {
+    const TensorView& tensor = *bound.tensor;
+    const bool wide = tensor.dtype == DType::kI64;
+    if (!wide && tensor.dtype != DType::kI32)
+      return Error{ErrorCode::kUnsupported, "tensor " + tensor.name + " (" + std::string(slot_name(bound.slot)) +
+                                                ") has type " + std::string(dtype_info(tensor.dtype).name) +
+                                                ", expected I32 or I64"};
+    const int64_t experts = model_.layer_of(bound)->ffn.moe.experts;
+    std::vector<int32_t> values(static_cast<size_t>(tensor.elements()));
+    for (size_t i = 0; i < values.size(); i++) {
+      int64_t value = 0;
+      if (wide) {
+        std::memcpy(&value, tensor.data.data() + i * sizeof value, sizeof value);
+      } else {
+        std::memcpy(&values[i], tensor.data.data() + i * sizeof values[i], sizeof values[i]);
+        value = values[i];
+      }
+      if (value < 0 || value >= experts)
+        return Error{ErrorCode::kInvalid, "tensor " + tensor.name + " (" + std::string(slot_name(bound.slot)) +
+                                              "): found expert " + std::to_string(value) + ", expected 0 to " +
+                                              std::to_string(experts - 1)};
+      values[i] = static_cast<int32_t>(value);
+    }
+    return values;
   }
 
   // All matrices of a slot, the experts of tensors of their own too, into one allocation.
@@ -195,7 +227,8 @@ uint64_t packed_weight_bytes(const BoundModel& model) {
 }
 
 uint64_t weight_bytes_a_token(const BoundModel& model, const ModelWeights& weights) {
-  uint64_t sum = weights.model.bytes(Slot::kOutput) + weights.model.bytes(Slot::kLayerProjection);
+  uint64_t sum = weights.model.bytes(Slot::kOutput) + weights.model.bytes(Slot::kLayerProjection) +
+                 weights.model.bytes(Slot::kHeadStreams);
   for (size_t i = 0; i < weights.layers.size(); i++) {
     const MoeSpec& moe = model.spec.layers[i].ffn.moe;
     for (size_t s = 0; s < kSlotCount; s++) {

@@ -27,17 +27,20 @@ class SlotWeights {
 
   std::vector<PackedMatrix>& matrices_to_fill(Slot slot) { return matrices_[static_cast<size_t>(slot)]; }
   std::vector<float>& vector_to_fill(Slot slot) { return vectors_[static_cast<size_t>(slot)]; }
+  const std::vector<int32_t>& table() const { return table_; }  // kExpertTable's: [vocabulary][used]
+  std::vector<int32_t>& table_to_fill() { return table_; }
   uint64_t bytes(Slot slot) const;  // of the packed matrices
 
  private:
   std::array<std::vector<PackedMatrix>, kSlotCount> matrices_;
   std::array<std::vector<float>, kSlotCount> vectors_;
+  std::vector<int32_t> table_;
 };
 
 struct ModelWeights {
   const TensorView* embedding = nullptr;        // read row by row from the file's map
   const TensorView* layer_embedding = nullptr;  // the same; null: layers have no inputs of their own
-  SlotWeights model;                            // output norm, output head, what makes the layers' inputs
+  SlotWeights model;                            // output norm and head, what makes the layers' inputs, stream weights
   std::vector<SlotWeights> layers;
 };
 

@@ -136,6 +136,14 @@ TEST(Invariance, TinyModelsOnEveryLevel) {
   }
 }
 
+// Blocks of 128 positions end within these texts, in pages of 16 as in pages of 256.
+TEST(Invariance, LongBlocksOfCompressedEntries) {
+  Draw draw(128);
+  const std::string path = KINGLET_SOURCE_DIR "/tests/golden/models/gguf/deepseek-v4-released.gguf";
+  for (KvType kv : {KvType::kF32, KvType::kF16, KvType::kQ8_0})
+    expect_invariance(path, ComputeMode::kInt8, kv, 280, 2, draw);
+}
+
 TEST(Invariance, QuantisedModelsInEveryMode) {
   Draw draw(4);
   for (const GoldenModel& golden : golden_models()) {

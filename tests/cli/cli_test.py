@@ -149,6 +149,17 @@ class Inspect(CliCase):
         for word in ("for speculation", "used tensors", "layers 0"):
             self.assertIn(word, self.out("inspect", folder))
 
+    def test_layers_of_deepseek_v4(self):
+        spec = json.loads(self.out("inspect", TINY.parent / "hf/deepseek-v4-released", "--json"))["spec"]
+        window, chosen, heavy = (group["what"] for group in spec["layer_groups"])
+        self.assertIn("window 20, 8 rotated, sinks, 4 experts of 32 (3 used, square root of softplus, chosen by a table",
+                      window)
+        self.assertIn("an entry for 4 positions and the block before, chooses 8", chosen)
+        self.assertIn("an entry for 128 positions, window 20", heavy)
+        self.assertIn("3 residual streams", heavy)
+        self.assertIn("mtp.0.attn.wkv.weight", spec["kept_for_speculation"])
+        self.assertEqual(spec["ignored_tensors"], [])
+
     def test_a_plan(self):
         plans = TINY.parent.parent / "plans"
         rows = {row["name"]: row for row in json.loads((plans / "plans.json").read_text())["plans"]}

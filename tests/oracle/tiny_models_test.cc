@@ -166,8 +166,12 @@ Perturbed perturb(const std::shared_ptr<const Checkpoint>& base, size_t tensor, 
   p.values.resize(static_cast<size_t>(view.elements()));
   decode_tensor(view, p.values);
   for (size_t i = whole ? 0 : 1; i < p.values.size(); i += whole ? 1 : 2) p.values[i] *= 1.01f;
-  view.dtype = DType::kF32;
-  view.data = std::as_bytes(std::span(p.values));
+  TensorView floats;  // without a source, scale or order of its own
+  floats.name = view.name;
+  floats.dtype = DType::kF32;
+  floats.shape = view.shape;
+  floats.data = std::as_bytes(std::span(p.values));
+  view = floats;
   return p;
 }
 

@@ -132,6 +132,34 @@ TEST(BadConfig, LayerInputsAndGlobalHeads) {
   EXPECT_THAT(refusal("gemma4-moe", {{"attention_k_eq_v", false}}), HasSubstr("(key): found shape [32, 32]"));
 }
 
+TEST(BadConfig, CompressedAttentionAndStreams) {
+  const auto mixed = [](const Json& patch) { return refusal("deepseek-v4-mixed", patch); };
+  EXPECT_THAT(mixed({{"hc_mult", 17}}), HasSubstr("residual streams: the configuration makes it 17, expected 1 to 16"));
+  EXPECT_THAT(mixed({{"hc_mult", 3}}), HasSubstr("(stream weights of the head): found shape [2, 64]"));
+  EXPECT_THAT(mixed({{"hc_eps", -1}}), HasSubstr("epsilon of the streams' weights"));
+  EXPECT_THAT(mixed({{"hc_sinkhorn_iters", 0}}),
+              HasSubstr("hc_sinkhorn_iters: expected an integer from 1 to 4096, found "));
+  EXPECT_THAT(mixed({{"o_groups", 3}}), HasSubstr("o_groups: found 3, expected a divisor of the 4 heads"));
+  EXPECT_THAT(mixed({{"o_lora_rank", int64_t{1} << 24}}), HasSubstr("rows of the groups' results"));
+  EXPECT_THAT(mixed({{"qk_rope_head_dim", 7}}), HasSubstr("qk_rope_head_dim: found 7 rotary dimensions"));
+  EXPECT_THAT(mixed({{"qk_rope_head_dim", 16}, {"index_head_dim", 12}}), HasSubstr("dimensions of an index key"));
+  EXPECT_THAT(mixed({{"num_key_value_heads", 2}}), HasSubstr("num_key_value_heads: found 2, supported is 1"));
+  EXPECT_THAT(mixed({{"layer_types", {"sliding_attention"}}}), HasSubstr("expected one a layer: 4"));
+  EXPECT_THAT(mixed({{"layer_types", {"a", "b", "c", "d"}}}), HasSubstr("layer_types: found \"a\", supported are "));
+  EXPECT_THAT(mixed({{"compress_rates", {{"heavily_compressed_attention", 1 << 20}}}}),
+              HasSubstr("layer 2: positions of a compressed entry"));
+  EXPECT_THAT(mixed({{"compress_rates", {{"compressed_sparse_attention", 5}}}}), HasSubstr("(compressor bias)"));
+  EXPECT_THAT(mixed({{"mlp_layer_types", {"moe", "moe", "moe", "hash_moe"}}}),
+              HasSubstr("layers.3.ffn.gate.tid2eid (experts of tokens) is missing"));
+  EXPECT_THAT(mixed({{"mlp_layer_types", {"moe"}}}), HasSubstr("mlp_layer_types: found 1 entries"));
+  EXPECT_THAT(mixed({{"n_shared_experts", 2}}), HasSubstr("n_shared_experts: found 2, supported is 1"));
+  EXPECT_THAT(mixed({{"scoring_func", "tanh"}}), HasSubstr("scoring_func: found \"tanh\", supported are "));
+  EXPECT_THAT(mixed({{"norm_topk_prob", false}}), HasSubstr("norm_topk_prob: supported is true"));
+  const auto released = [](const Json& patch) { return refusal("deepseek-v4-released", patch); };
+  EXPECT_THAT(released({{"compress_ratios", {0, 4, 64}}}), HasSubstr("compress_ratios: found 64, supported are 0, 4 "));
+  EXPECT_THAT(released({{"compress_ratios", {0, 4}}}), HasSubstr("compress_ratios: found 2 entries"));
+}
+
 // Each number is within its own bounds; what they make together is not.
 TEST(BadConfig, ProductsWithoutEnd) {
   constexpr int64_t kMost = int64_t{1} << 24;

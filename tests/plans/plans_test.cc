@@ -90,5 +90,16 @@ TEST(PlanBytes, Gemma4E2b) {
   EXPECT_EQ(memory->kv_bytes_per_token, (12u * 256 + 3 * 512) * 2 * 2);
 }
 
+// DeepSeek-V4-Flash: a key of 512 a token in 43 layers, whose values are keys; in 21 of them 16 entries and index keys
+// a page of 64, in 20 half an entry, which takes the room of 16. Running mixtures: maximum, sum and values a channel.
+TEST(PlanBytes, DeepSeekV4Flash) {
+  const auto outline = outline_model(configuration(kPlans + "configs/deepseek-v4-flash.json"));
+  ASSERT_TRUE(outline.ok()) << outline.error().message;
+  const auto memory = plan_memory(outline->bound, at_32k());
+  ASSERT_TRUE(memory.ok()) << memory.error().message;
+  EXPECT_EQ(memory->page_bytes, 64u * 43 * 512 * 2 + 21u * 16 * (512 + 128) * 2 + 20u * 16 * 512 * 2);
+  EXPECT_EQ(memory->state_bytes, (21u * 2 * (512 + 128) + 20u * 512) * 3 * 4);
+}
+
 }  // namespace
 }  // namespace kinglet

@@ -62,6 +62,8 @@ def random_tensor(rng, name, initial, gain, tied, inputs_first=False, experts=0)
         return 0.2 * x
     if leaf == "A_log":
         return 0.7 * x - 1.5
+    if leaf == "position_bias" and shape[0] > 64:
+        return 2.0 * x  # of a mixture of so many tokens: smaller ones would hardly show
     if leaf.endswith("bias"):
         return 0.5 * x
     if len(shape) == 1:
@@ -70,6 +72,32 @@ def random_tensor(rng, name, initial, gain, tied, inputs_first=False, experts=0)
     if name.endswith("embed_tokens.weight"):
         return x * (gain / np.sqrt(shape[1])) if tied else x
     return x * (gain / np.sqrt(shape[-2] if inputs_first and len(shape) == 3 else shape[-1]))
+
+
+FP4_LEVELS = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
+
+
+def fp4_codes(values):
+    """The nearest 4-bit floats of groups of 32 and the exponents of their scales: codes [..., n], exponents [..., n / 32]."""
+    groups = np.asarray(values, np.float32).reshape(*values.shape[:-1], -1, 32)
+    exponents = np.floor(np.log2(np.maximum(np.abs(groups).max(-1), 2.0**-20))) - 2
+    scaled = groups / np.exp2(exponents)[..., None].astype(np.float32)
+    codes = np.abs(np.abs(scaled)[..., None] - FP4_LEVELS).argmin(-1) + 8 * (scaled < 0)
+    return codes.reshape(values.shape).astype(np.uint8), exponents
+
+
+def on_fp4_grid(values):
+    codes, exponents = fp4_codes(values)
+    signed = FP4_LEVELS[codes & 7] * np.where(codes > 7, np.float32(-1), np.float32(1))
+    return (signed.reshape(*exponents.shape, 32) * np.exp2(exponents)[..., None].astype(np.float32)).reshape(values.shape)
+
+
+def fp4_tensors(name, values):
+    """As a release stores them: two codes a byte, the first in the low half, beside the scales' exponents."""
+    codes, exponents = fp4_codes(values)
+    packed = torch.from_numpy(codes[..., ::2] | codes[..., 1::2] << 4)
+    scales = torch.from_numpy((exponents + 127).astype(np.uint8))
+    return {name: packed.view(torch.int8), name.replace(".weight", ".scale"): scales.view(torch.float8_e8m0fnu)}
 
 
 def random_tokens(rng, vocab, count):
@@ -109,9 +137,10 @@ def stored_places(model):
     for name, t in state_of(model).items():
         numbers[name] = torch.arange(count, count + t.numel()).view(t.shape)
         count += t.numel()
+    released = getattr(model, "released_name", None) or (lambda name: name)
     # Kimi Linear's mapping would put dense layers under the name of the sparse ones, which releases do not.
     dense = re.compile(r"\.block_sparse_moe\.(gate|up|down)_proj\.")
-    stored = {dense.sub(r".mlp.\1_proj.", n): t.contiguous() for n, t in revert_weight_conversion(model, numbers).items()}
+    stored = {released(dense.sub(r".mlp.\1_proj.", n)): t.contiguous() for n, t in revert_weight_conversion(model, numbers).items()}
     assert sorted(i for t in stored.values() for i in t.flatten().tolist()) == list(range(count))
     return stored
 

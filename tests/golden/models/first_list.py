@@ -9,7 +9,7 @@ COMMON = dict(attention_dropout=0.0, hidden_act="silu", initializer_range=0.02, 
 
 
 def _row(name, family, config, **kw):
-    return row(name, family, config, **{**dict(dtype="BF16", grid=True, tolerance=2e-4, pending=True), **kw})
+    return row(name, family, config, **{**dict(dtype="BF16", grid=True, tolerance=2e-4), **kw})
 
 
 def _mixtral(**kw):

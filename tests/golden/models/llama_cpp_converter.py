@@ -65,7 +65,9 @@ def main(folder, path, kind):
         without_vocabulary = type(known.__name__, (known,), {"model_arch": known.model_arch,
                                                              "set_vocab": lambda self: None,
                                                              "_get_suppress_tokens": lambda self: None})
-        without_vocabulary(folder, types[kind], Path(path), hparams=parameters).write()
+        model = without_vocabulary(folder, types[kind], Path(path), hparams=parameters)
+        model.gguf_writer.kv_data[0].pop("tokenizer.chat_template", None)  # it has one of its own for DeepSeek-V4
+        model.write()
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from transformers.models.minimax import modeling_minimax
 from transformers.models.minimax_m2 import modeling_minimax_m2
 from transformers.utils import logging
 
-from common import (HERE, Unlucky, demand_router_gap, golden_row, on_common_grid, put_flat, random_tensor,
-                    random_tokens, rng_for, state_of, stored_places, write_manifest)
+from common import (HERE, Unlucky, demand_router_gap, fp4_tensors, golden_row, on_common_grid, on_fp4_grid, put_flat,
+                    random_tensor, random_tokens, rng_for, state_of, stored_places, write_manifest)
 from llama_cpp_converter import convert
 from make_gguf import ARCH, write_gguf
 from tiny_models import TINY
@@ -40,6 +40,7 @@ def write_config(row, folder):
 def random_weights(row, config, seed):
     """Name in memory -> float32 array, exactly as the stored type will hold it, and the same by stored name."""
     model = new_model(config)
+    model.released_name = row["released"]
     rng = rng_for(row["name"], seed)
     tied = bool(config.tie_word_embeddings)
     weights = {}
@@ -48,6 +49,8 @@ def random_weights(row, config, seed):
                           getattr(config, "n_routed_experts", 0))
         if row["grid"]:
             w = on_common_grid(w)
+        if row["fp4"] and ".experts." in name:
+            w = on_fp4_grid(w)
         weights[name] = torch.from_numpy(w.astype(np.float32)).to(TORCH_TYPE[row["dtype"]]).float().numpy()
     flat = np.concatenate([w.ravel() for w in weights.values()])
     stored = {n: flat[places.numpy()] for n, places in stored_places(model).items()}
@@ -70,7 +73,10 @@ def write_weights(row, weights, folder):
             return torch.int64
         return torch.float32 if name.endswith(KEPT_IN_F32) else TORCH_TYPE[row["dtype"]]
 
-    tensors = {n: torch.from_numpy(w).to(stored_type(n)) for n, w in weights.items()}
+    tensors = {}
+    for n, w in weights.items():
+        fp4 = row["fp4"] and ".experts." in n
+        tensors.update(fp4_tensors(n, w) if fp4 else {n: torch.from_numpy(w).to(stored_type(n))})
     if row["nested"]:
         tensors = {row["nested"].name(n): t for n, t in tensors.items()}
         for name, shape in row["nested"].ignored.items():
@@ -91,9 +97,10 @@ def write_weights(row, weights, folder):
 
 
 def load_model(row, folder, config, weights):
-    """Through transformers' own loader where it can; the nested ones have no whole vision part."""
-    if row["nested"]:
+    """Through transformers' own loader where it can; the nested ones have no whole vision part, 4-bit floats no reader."""
+    if row["nested"] or row["fp4"]:
         model = new_model(config)
+        model.released_name = row["released"]
         put_flat(model, torch.from_numpy(np.concatenate([w.ravel() for w in weights.values()])))
         return model
     model = AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=torch.float32,

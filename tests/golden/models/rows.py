@@ -21,7 +21,7 @@ def new_style(config):
 
 
 def row(name, family, config, dtype="F32", shards=1, tokens=64, gguf=None, grid=False, nested=None, gain=1.5,
-        mtp=None, oracle=None, tolerance=1e-4, pending=False):
+        mtp=None, oracle=None, tolerance=1e-4, pending=False, released=None, fp4=False):
     return dict(name=name, family=family, config=config, dtype=dtype, shards=shards, tokens=tokens, gguf=gguf,
                 grid=grid, nested=nested, gain=gain, mtp=mtp, oracle=oracle, tolerance=tolerance,
-                pending=pending)
+                pending=pending, released=released, fp4=fp4)

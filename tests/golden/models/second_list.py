@@ -128,6 +128,25 @@ def _deepseek_v4(**kw):
     return {**{k: v for k, v in COMMON.items() if k != "torch_dtype"}, **base, **kw}
 
 
+def _deepseek_v4_name(name):
+    """As it was published, of what transformers 5.23 writes."""
+    name = name.removeprefix("model.").replace("embed_tokens.", "embed.").replace(".attn.norm.", ".attn.kv_norm.")
+    return name.replace("hc_head.hc_", "hc_head_")
+
+
+def _deepseek_v4_mtp(stored, config, rng):
+    """One layer for multi-token prediction beside the model under `mtp.`: a window alone, experts that a router picks."""
+    h, last = config.hidden_size, f"layers.{config.num_hidden_layers - 1}."
+    extra = {"mtp.0." + n[len(last):]: w[::-1].copy() for n, w in stored.items()
+             if n.startswith(last) and "compressor" not in n and "indexer" not in n}
+    for name in ("enorm", "hnorm", "norm"):
+        extra[f"mtp.0.{name}.weight"] = rng.permuted(stored["norm.weight"])
+    for name in ("e_proj", "h_proj"):
+        extra[f"mtp.0.{name}.weight"] = rng.permuted(stored["embed.weight"].ravel())[: h * h].reshape(h, h)
+    extra.update({f"mtp.0.{n}": w for n, w in stored.items() if n.startswith("hc_head_")})
+    return extra
+
+
 GEMMA4_NESTED = Nested(_nested_gemma4, lambda n: n.replace("model.", "model.language_model.", 1),
                        {"model.vision_tower.patch_embedder.position_embedding_table": (2, 4, 8)})
 
@@ -284,12 +303,16 @@ SECOND_LIST = [
                       mlp_layer_types=["hash_moe", "moe", "moe", "moe"], vocab_size=97,
                       rope_scaling=dict(type="yarn", factor=16, beta_fast=32, beta_slow=1,
                                         original_max_position_embeddings=32))),
-    _row("deepseek-v4-four", "deepseek-v4",
-         _deepseek_v4(hidden_size=32, moe_intermediate_size=12, num_hidden_layers=2, num_attention_heads=6, head_dim=20,
-                      qk_rope_head_dim=8, q_lora_rank=12, n_routed_experts=6, num_experts_per_tok=3,
+    # As it was published: names, FP4 experts, ratios a layer, tables in the first layers, a layer for prediction.
+    _row("deepseek-v4-released", "deepseek-v4",
+         _deepseek_v4(hidden_size=32, moe_intermediate_size=32, num_hidden_layers=3, num_attention_heads=3, head_dim=20,
+                      qk_rope_head_dim=8, q_lora_rank=12, n_routed_experts=4, num_experts_per_tok=3,
                       routed_scaling_factor=2.5, swiglu_limit=2.0, sliding_window=20, o_groups=3, o_lora_rank=8,
-                      index_n_heads=9, index_head_dim=12, index_topk=8, hc_mult=4, hc_sinkhorn_iters=6, hc_eps=1e-6,
-                      layer_types=["heavily_compressed_attention", "compressed_sparse_attention"],
-                      compress_rates=dict(compressed_sparse_attention=4, heavily_compressed_attention=8),
-                      mlp_layer_types=["moe", "moe"], vocab_size=101)),
+                      index_n_heads=9, index_head_dim=12, index_topk=8, hc_mult=3, hc_sinkhorn_iters=6, hc_eps=1e-6,
+                      compress_ratios=[0, 4, 128, 0], num_hash_layers=1, num_nextn_predict_layers=1, vocab_size=43,
+                      expert_dtype="fp4", rope_scaling=dict(type="yarn", factor=16, beta_fast=32, beta_slow=1,
+                                                            original_max_position_embeddings=64),
+                      quantization_config=dict(quant_method="fp8", fmt="e4m3", scale_fmt="ue8m0",
+                                               weight_block_size=[128, 128])),
+         tokens=160, gguf="F16", mtp=_deepseek_v4_mtp, released=_deepseek_v4_name, fp4=True),
 ]

@@ -14,6 +14,8 @@ feed-forward width must not go unnoticed.
   mtp     layers for multi-token prediction that the checkpoint holds after the last one.
   oracle  where transformers does not know the published config: a model_type of the same meaning, or a function that
           gives the config in transformers' keys.
+  released where transformers writes other names than a release has: a function from those to these.
+  fp4     True: the experts' matrices are 4-bit floats with a power of two for 32 of them, as DeepSeek-V4's.
   pending True until the engine knows the family: its tests pass over the row.
 """
 from first_list import FIRST_LIST
