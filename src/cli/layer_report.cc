@@ -53,6 +53,8 @@ std::string attention_text(const LayerSpec& layer) {
     text += ", no rotary embedding";
   else if (a.rope.rotated != a.head_dim && layer.mixer != Mixer::kLatentAttention)
     text += fmt::format(", {} rotated", a.rope.rotated);
+  if (a.query_growth != 0.0)
+    text += fmt::format(", queries grow by {} ln(1 + position/{})", a.query_growth, a.growth_span);
   if (a.gated) text += ", gated";
   if (a.keys_as_values) text += ", values are keys";
   if (a.shares_kv()) text += fmt::format(", reads the cache of layer {}", a.kv_layer);

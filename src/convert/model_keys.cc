@@ -63,6 +63,12 @@ Value scaling_type(const Model& m) {
   return m.rope.scaling == Scaling::kLinear ? Value("linear") : Value(kNothing);
 }
 
+// Of the scores' scale; without latent attention, of the magnitude of the rotation.
+Value yarn_log_multiplier(const Model& m) {
+  const double multiplier = m.latent ? m.attention.yarn_log_multiplier : m.rope.magnitude_scale_all;
+  return number_if(multiplier != 0, multiplier);
+}
+
 // GGUF's numbers of the ways to score.
 int64_t gating(MoeSpec::Scoring scoring) {
   switch (scoring) {
@@ -128,6 +134,8 @@ constexpr KeyRule kAttentionKeys[] = {
      }},
     {"attn_logit_softcapping",
      [](const Model& m) { return number_if(m.attention.soft_cap != 0, m.attention.soft_cap); }},
+    {"attention.temperature_scale",
+     [](const Model& m) { return number_if(m.attention.query_growth != 0, m.attention.query_growth); }},
 };
 constexpr KeyRule kRopeKeys[] = {
     {"rope.dimension_count",
@@ -157,8 +165,7 @@ constexpr KeyRule kRopeKeys[] = {
      [](const Model& m) { return number_if(m.rope.scaling == Scaling::kYarn, m.rope.beta_fast); }},
     {"rope.scaling.yarn_beta_slow",
      [](const Model& m) { return number_if(m.rope.scaling == Scaling::kYarn, m.rope.beta_slow); }},
-    {"rope.scaling.yarn_log_multiplier",
-     [](const Model& m) { return number_if(m.attention.yarn_log_multiplier != 0, m.attention.yarn_log_multiplier); }},
+    {"rope.scaling.yarn_log_multiplier", yarn_log_multiplier},
 };
 // Only of models with experts.
 constexpr KeyRule kExpertKeys[] = {
@@ -245,6 +252,8 @@ constexpr Fact<AttentionSpec> kAttentionFacts[] = {
     {"latent ranks", [](const AttentionSpec& a) { return static_cast<double>(a.latent.q_rank); }},
     {"latent ranks", [](const AttentionSpec& a) { return static_cast<double>(a.latent.kv_rank); }},
     {"order of rotary pairs", [](const AttentionSpec& a) { return flag(a.latent.interleaved); }},
+    {"growth of queries", [](const AttentionSpec& a) { return a.query_growth; }},
+    {"growth of queries", [](const AttentionSpec& a) { return static_cast<double>(a.growth_span); }},
     {"layers with rotary embedding", [](const AttentionSpec& a) { return static_cast<double>(a.rope.rotated); }},
 };
 constexpr Fact<MoeSpec> kExpertFacts[] = {

@@ -8,11 +8,11 @@
 namespace kinglet {
 namespace {
 
-const Family* const kFamilies[] = {&kLlama,      &kMistral,    &kMixtral,   &kSmolLM3,   &kPhi3,      &kQwen2,
-                                   &kQwen3,      &kQwen2Moe,   &kQwen3Moe,  &kQwen3Next, &kQwen35,    &kGemma2,
-                                   &kGemma3,     &kDeepSeek,   &kGlm,       &kGlm4,      &kGlm4Moe,   &kHunyuanDense,
-                                   &kHunyuanMoe, &kHunyuanV3,  &kMiniMax01, &kMiniMaxM2, &kGptOss,    &kDeepSeekSparse,
-                                   &kGlmSparse,  &kKimiLinear, &kMiniMaxM3, &kGemma4,    &kDeepSeekV4};
+const Family* const kFamilies[] = {
+    &kLlama,          &kMistral,   &kMistral3,     &kMixtral,    &kSmolLM3,   &kPhi3,      &kQwen2,     &kQwen3,
+    &kQwen2Moe,       &kQwen3Moe,  &kQwen3Next,    &kQwen35,     &kGemma2,    &kGemma3,    &kDeepSeek,  &kGlm,
+    &kGlm4,           &kGlm4Moe,   &kHunyuanDense, &kHunyuanMoe, &kHunyuanV3, &kMiniMax01, &kMiniMaxM2, &kGptOss,
+    &kDeepSeekSparse, &kGlmSparse, &kKimiLinear,   &kMiniMaxM3,  &kGemma4,    &kDeepSeekV4};
 
 std::span<const std::string_view> architectures(const Family& family, CheckpointFormat format) {
   return format == CheckpointFormat::kGguf ? family.gguf_architectures : family.hf_architectures;

@@ -5,7 +5,7 @@
 
 namespace kinglet {
 
-extern const Family kLlama, kMistral, kMixtral, kSmolLM3, kPhi3;
+extern const Family kLlama, kMistral, kMistral3, kMixtral, kSmolLM3, kPhi3;
 extern const Family kQwen2, kQwen3, kQwen2Moe, kQwen3Moe, kQwen3Next, kQwen35;
 extern const Family kGemma2, kGemma3, kGemma4;
 extern const Family kDeepSeek, kDeepSeekSparse, kDeepSeekV4, kGlmSparse;

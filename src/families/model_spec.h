@@ -82,6 +82,9 @@ struct AttentionSpec {
   bool norm_after_rope = false;
   bool sinks = false;  // a learned logit a head that takes part in the softmax and has no value
   bool gated = false;  // results are multiplied by the sigmoid of a projection of the same width
+  // Ministral 3: queries are multiplied by 1 + query_growth * ln(1 + floor(position / growth_span)); 0: not.
+  double query_growth = 0.0;
+  int64_t growth_span = 0;
   // Gemma 4: the keys and values of an earlier layer of the same shape are read, and this layer stores none; -1: its
   // own.
   int64_t kv_layer = -1;

@@ -101,6 +101,9 @@ class SpecCheck {
     within("window", a.window, 0, kMaxContext);
     finite("scale of scores", a.scale);
     finite("soft cap of scores", a.soft_cap);
+    finite("growth of queries", a.query_growth);
+    if (a.query_growth != 0.0)
+      within("positions between two steps of the queries' growth", a.growth_span, 1, kMaxContext);
     if (a.kv_heads > 0 && a.heads % a.kv_heads != 0)
       fail("key/value heads", std::to_string(a.kv_heads), "a divisor of the " + std::to_string(a.heads) + " heads");
     check_rope(a);

@@ -109,6 +109,7 @@ void ForwardPass::attention_mixer(size_t layer) {
   float* attended = work_.scratch.take(tokens_, out_width);
   product(w.matrix(Slot::kQ), w.vector(Slot::kQBias), q);
   norm_and_rotate(layer, q, a.heads, w.vector(Slot::kQNorm));
+  if (a.query_growth != 0.0) grow_queries(a, q, q_width);
   if (a.indexer.chooses()) choose_blocks(layer);
   locate_pages(model_.kv_offsets[layer]);
   if (!a.shares_kv()) store_kv(layer);
@@ -129,6 +130,15 @@ void ForwardPass::attention_mixer(size_t layer) {
   }
   set_input(attended, out_width);
   product(w.matrix(Slot::kAttentionOutput), w.vector(Slot::kAttentionOutputBias), branch());
+}
+
+// Each token's query by the factor of its position, which neighbours mostly share.
+void ForwardPass::grow_queries(const AttentionSpec& a, float* q, int64_t width) {
+  for (int64_t begin = 0, end = 0; begin < tokens_; begin = end) {
+    const float factor = query_factor(a, work_.positions[static_cast<size_t>(begin)]);
+    while (end < tokens_ && query_factor(a, work_.positions[static_cast<size_t>(end)]) == factor) end++;
+    if (factor != 1.0f) scale(compute_, q + begin * width, width, factor, end - begin, width);
+  }
 }
 
 // The keys and values of the step's tokens, into the pages located.

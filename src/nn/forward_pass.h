@@ -83,6 +83,7 @@ class ForwardPass {
 
   // ---- parts of attention, of recurrent layers and of experts
 
+  void grow_queries(const AttentionSpec& a, float* q, int64_t width);
   void store_kv(size_t layer);
   void latent_queries(size_t layer, float* q);
   void choose_positions(size_t layer);  // indexer.cc

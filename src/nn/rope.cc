@@ -97,4 +97,11 @@ float attention_scale(const AttentionSpec& attention) {
   return static_cast<float>(attention.yarn_log_multiplier == 0.0 ? attention.scale : attention.scale * m * m);
 }
 
+float query_factor(const AttentionSpec& attention, int64_t position) {
+  if (attention.query_growth == 0.0) return 1.0f;
+  // Rounded to float as GGUF files carry it, so that both roads have the same bits.
+  const auto growth = static_cast<double>(static_cast<float>(attention.query_growth));
+  return static_cast<float>(1.0 + growth * log_f64(static_cast<double>(1 + position / attention.growth_span)));
+}
+
 }  // namespace kinglet

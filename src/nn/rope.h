@@ -20,4 +20,7 @@ float rope_magnitude(const RopeSpec& rope);
 // What q·k is multiplied by.
 float attention_scale(const AttentionSpec& attention);
 
+// What the query of a token is multiplied by (AttentionSpec::query_growth).
+float query_factor(const AttentionSpec& attention, int64_t position);
+
 }  // namespace kinglet

@@ -160,6 +160,16 @@ TEST(BadConfig, CompressedAttentionAndStreams) {
   EXPECT_THAT(released({{"compress_ratios", {0, 4}}}), HasSubstr("compress_ratios: found 2 entries"));
 }
 
+TEST(BadConfig, GrowthOfQueries) {
+  const auto text = [](const Json& patch) { return refusal("ministral3-nested", {{"text_config", patch}}); };
+  EXPECT_THAT(text({{"model_type", "mistral4"}}),
+              HasSubstr("text_config.model_type: found \"mistral4\", supported are "));
+  EXPECT_THAT(text({{"rope_parameters", {{"original_max_position_embeddings", 0}}}}),
+              HasSubstr("rope_parameters.original_max_position_embeddings: expected an integer from 1 to "));
+  EXPECT_THAT(text({{"rope_parameters", {{"rope_type", "default"}}}}),
+              HasSubstr("positions between two steps of the queries' growth: the configuration makes it 0"));
+}
+
 // Each number is within its own bounds; what they make together is not.
 TEST(BadConfig, ProductsWithoutEnd) {
   constexpr int64_t kMost = int64_t{1} << 24;

@@ -17,6 +17,7 @@ MIN_GAP = 1e-3    # between what a router keeps and what it drops; nearer ones c
 MIN_GAP_OF_POSITIONS = 1e-4  # the same where an indexer chooses among positions, thousands of times a model
 CHOOSES_ONLY = ("e_score_correction_bias", ".indexer.", "tid2eid")  # tensors that only choose: what of them shows is a feature
 DERIVED = ("slope_rate", "query_decay", "key_decay", "diagonal_decay")  # MiniMax's: computed from the config
+QUERY_GROWTH = ("llama_4_scaling_beta", "original_max_position_embeddings")  # stand among Ministral 3's rope parameters
 OLD_TYPES = {"llama", "smollm3", "qwen2", "qwen3", "gemma3_text", "mistral"}  # rows from before routers and soft caps
 
 
@@ -232,8 +233,11 @@ def config_variants(config):
     rope = getattr(config, "rope_parameters", None) or {}
     for key, part in rope.items() if "full_attention" in rope else [(None, rope)]:
         if part.get("rope_type", "default") != "default":
-            plain = {"rope_type": "default", "rope_theta": part["rope_theta"]}
+            plain = {"rope_type": "default", "rope_theta": part["rope_theta"],
+                     **{k: part[k] for k in QUERY_GROWTH if "llama_4_scaling_beta" in part}}
             yield f"no {part['rope_type']} rope scaling", variant(rope_parameters={**rope, key: plain} if key else plain)
+    if rope.get("llama_4_scaling_beta"):
+        yield "no growth of queries", variant(rope_parameters={**rope, "llama_4_scaling_beta": 0.0})
     if "full_attention" in rope:
         yield "one rope base", variant(rope_parameters={**rope, "sliding_attention": rope["full_attention"]})
     if getattr(config, "no_rope_layers", None):

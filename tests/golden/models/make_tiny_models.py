@@ -120,7 +120,7 @@ def oracle_config(row, folder):
 
 
 def write_twin(row, config, weights, folder, path):
-    if config.model_type in ARCH:
+    if config.model_type in ARCH and row["family"] != "mistral3":  # Mistral Small 3's text part is a mistral
         write_gguf(row, config, weights, path)
     else:
         convert(folder, path, row["gguf"])

@@ -96,6 +96,20 @@ def _nested_minimax_m3(config):
                                    num_attention_heads=1, num_hidden_layers=1, patch_size=4))
 
 
+def _mistral3(kind, **kw):
+    base = dict(model_type=kind, attention_dropout=0.0, hidden_act="silu", initializer_range=0.02, rms_norm_eps=1e-5,
+                sliding_window=None, use_cache=True)
+    return {**base, **kw}
+
+
+def _nested_mistral3(config):
+    return dict(architectures=["Mistral3ForConditionalGeneration"], model_type="mistral3", dtype="bfloat16",
+                image_token_index=10, multimodal_projector_bias=False, projector_hidden_act="gelu",
+                spatial_merge_size=2, text_config=config, vision_feature_layer=-1,
+                vision_config=dict(head_dim=8, hidden_size=8, intermediate_size=16, model_type="pixtral",
+                                   num_attention_heads=1, num_hidden_layers=1, patch_size=4))
+
+
 def _gemma4(**kw):
     base = dict(architectures=["Gemma4ForCausalLM"], model_type="gemma4_text", attention_bias=False,
                 attention_dropout=0.0, attention_k_eq_v=False, bos_token_id=2, dtype="bfloat16",
@@ -149,6 +163,9 @@ def _deepseek_v4_mtp(stored, config, rng):
 
 GEMMA4_NESTED = Nested(_nested_gemma4, lambda n: n.replace("model.", "model.language_model.", 1),
                        {"model.vision_tower.patch_embedder.position_embedding_table": (2, 4, 8)})
+
+MISTRAL3_NESTED = Nested(_nested_mistral3, lambda n: "language_model." + n,
+                         {"vision_tower.ln_pre.weight": (8,), "multi_modal_projector.norm.weight": (8,)})
 
 MINIMAX_M3_NESTED = Nested(_nested_minimax_m3, lambda n: "language_model." + n,
                            {"vision_tower.vision_model.pre_layrnorm.weight": (8,),
@@ -291,6 +308,20 @@ SECOND_LIST = [
                  attention_k_eq_v=True, num_global_key_value_heads=1, enable_moe_block=True, num_experts=5,
                  top_k_experts=2, moe_intermediate_size=12,
                  layer_types=["sliding_attention", "sliding_attention", "full_attention"]), gguf="F16"),
+    # Ministral 3: YaRN whose magnitudes cancel out, queries that grow with their position.
+    _row("ministral3-nested", "mistral3",
+         _mistral3("ministral3", hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3,
+                   num_key_value_heads=1, head_dim=16, max_position_embeddings=320, tie_word_embeddings=True,
+                   vocab_size=71, rope_parameters=dict(beta_fast=32.0, beta_slow=1.0, factor=16.0,
+                                                        llama_4_scaling_beta=0.1, mscale=1.0, mscale_all_dim=1.0,
+                                                        original_max_position_embeddings=20, rope_theta=1000000.0,
+                                                        rope_type="yarn", type="yarn")),
+         gguf="F16", nested=MISTRAL3_NESTED),
+    # Mistral Small 3: the plain block in the same frame; heads that together are narrower than the residual stream.
+    _row("mistral-small3-nested", "mistral3",
+         _mistral3("mistral", hidden_size=40, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+                   num_key_value_heads=2, head_dim=8, max_position_embeddings=131072, rope_theta=1000000000.0,
+                   vocab_size=73), gguf="F16", nested=MISTRAL3_NESTED),
     # DeepSeek V4: hyper-connections, compressed keys chosen by an indexer, experts by a table in the first layer.
     _row("deepseek-v4-mixed", "deepseek-v4",
          _deepseek_v4(hidden_size=32, moe_intermediate_size=12, num_hidden_layers=4, num_attention_heads=4, head_dim=16,

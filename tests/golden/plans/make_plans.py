@@ -63,6 +63,12 @@ CONFIGS = {
                                       moe_intermediate_size=704),
     "gemma-4-31b": second._gemma4(**LARGE_GEMMA4, hidden_size=5376, intermediate_size=21504, num_hidden_layers=60,
                                   num_attention_heads=32, num_key_value_heads=16, num_global_key_value_heads=4),
+    "ministral-3-8b": dict(second._mistral3(
+        "ministral3", **_heads(4096, 14336, 34, 32, 8, 128, 131072), max_position_embeddings=262144,
+        tie_word_embeddings=False, rope_parameters=dict(
+            beta_fast=32.0, beta_slow=1.0, factor=16.0, llama_4_scaling_beta=0.1, mscale=1.0, mscale_all_dim=1.0,
+            original_max_position_embeddings=16384, rope_theta=1000000.0, rope_type="yarn", type="yarn")),
+        architectures=["Ministral3ForCausalLM"]),
     "phi-4": first._phi3(hidden_size=5120, intermediate_size=17920, num_hidden_layers=40, num_attention_heads=40,
                          num_key_value_heads=10, vocab_size=100352, max_position_embeddings=16384,
                          original_max_position_embeddings=16384, rope_theta=250000.0),
