@@ -51,11 +51,37 @@ bool is_identity(std::span<const int32_t> order) {
   return true;
 }
 
+// Whether the file can have the type that a matrix has.
+bool holds_exactly(const TensorJob& job) {
+  const auto plain = [](const TensorView& source) { return source.multiplier == 1.0f && source.column_order.empty(); };
+  if (job.planned.type == DType::kMXFP4) return std::all_of(job.sources.begin(), job.sources.end(), plain);
+  return dtype_info(job.planned.type).block_values == 1 && can_quantise(job.planned.type);
+}
+
+constexpr uint32_t kMxfp4File = 38;  // general.file_type
+uint32_t file_type_of(DType type) {
+  if (type == DType::kMXFP4) return kMxfp4File;
+  return type == DType::kF16 ? 1 : 32;
+}
+
 // What a transform does to values, apart from where they lie.
 ValueStep value_step(Transform transform) {
   if (transform == Transform::kAddOne) return ValueStep::kAddOne;
   if (transform == Transform::kNegativeExp || transform == Transform::kTiledNegativeExp) return ValueStep::kNegativeExp;
   return ValueStep::kNone;
+}
+
+// Where the columns of `source` stand in the file, the folder's layout being `from` and the file's plain: as
+// TensorView::column_order.
+std::vector<int32_t> column_places(const TensorView& source, const StoredLayout& from) {
+  std::vector<int32_t> place(from.column_order.size());
+  for (size_t i = 0; i < place.size(); ++i) place[static_cast<size_t>(from.column_order[i])] = static_cast<int32_t>(i);
+  std::vector<int32_t> places = source.column_order.empty()
+                                    ? place
+                                    : std::vector<int32_t>(source.column_order.begin(), source.column_order.end());
+  if (!source.column_order.empty())
+    for (int32_t& at : places) at = place[static_cast<size_t>(at)];
+  return places;
 }
 
 class Converter {
@@ -64,7 +90,7 @@ class Converter {
 
   Status plan() {
     KL_TRY(bound_, bind_model(checkpoint_));
-    KL_TRY(target_, gguf_form(*bound_.family));
+    KL_TRY(target_, gguf_form(*bound_.family, bound_.spec));
     add_keys();
     for (const BoundTensor& bound : bound_.tensors) KL_RETURN_IF_ERROR(add_tensor(bound));
     add_rope_factors();
@@ -106,10 +132,11 @@ class Converter {
     TensorJob job;
     job.planned = {name, bound.tensor->shape, bound.tensor->dtype};
     job.sources = {*bound.tensor};
-    // Floats even where they have two dimensions (convolutions); routers are small and choose, so they are kept exact.
-    const bool routes = bound.slot == Slot::kRouter || bound.slot == Slot::kSharedRouter;
-    if (slot_kind(bound.slot) == SlotKind::kVector || routes) job.planned.type = DType::kF32;
-    if (auto& shape = job.planned.shape; shape.size() == 3 && shape[1] == 1) shape.erase(shape.begin() + 1);
+    // Floats even where they have two dimensions (convolutions); what chooses is small and kept exact.
+    if (slot_kind(bound.slot) == SlotKind::kVector || chooses(bound)) job.planned.type = DType::kF32;
+    // Convolutions have two dimensions in files, but for Kimi Linear's.
+    if (auto& shape = job.planned.shape; bound.slot == Slot::kConvolution && shape.size() == 3 && shape[1] == 1)
+      shape.erase(shape.begin() + 1);
     if (bound.transform != rule->gguf_transform) KL_RETURN_IF_ERROR(rearrange(bound, rule->gguf_transform, job));
     if (bound.expert >= 0) {
       const int64_t count = slot_shape(bound.slot, bound_.spec, bound_.layer_of(bound)).count;
@@ -119,6 +146,13 @@ class Converter {
     return {};
   }
 
+  // Matrices that choose experts, positions or blocks.
+  bool chooses(const BoundTensor& bound) const {
+    const bool of_blocks = bound.slot == Slot::kIndexQ || bound.slot == Slot::kIndexK;
+    if (of_blocks) return bound_.layer_of(bound)->attention.indexer.block > 0;
+    return bound.slot == Slot::kRouter || bound.slot == Slot::kSharedRouter || bound.slot == Slot::kIndexWeights;
+  }
+
   // From the folder's form to the one that nn/ computes with, and from there to the file's.
   Status rearrange(const BoundTensor& bound, Transform wanted, TensorJob& job) {
     const LayerSpec* layer = bound_.layer_of(bound);
@@ -126,7 +160,8 @@ class Converter {
     const StoredLayout to = stored_layout(wanted, bound.slot, bound_.spec, layer);
     const int64_t count = bound.expert >= 0 ? 1 : slot_shape(bound.slot, bound_.spec, layer).count;
     const bool alone = to.offset == 0 && to.stride == to.rows && value_step(wanted) == ValueStep::kNone;
-    if (to.transposed || !from.column_order.empty() || !to.column_order.empty() || !alone)
+    const bool turned_columns = from.transposed && !from.column_order.empty();
+    if (to.transposed || turned_columns || !to.column_order.empty() || !alone)
       return Error{ErrorCode::kUnsupported, checkpoint_.path + ": tensor " + quote(bound.tensor->name) +
                                                 ": what GGUF files hold in its place can't be made of it yet"};
     if (from.transposed) {
@@ -140,6 +175,7 @@ class Converter {
     TensorView& source = job.sources.front();
     const bool vector = source.shape.size() == 1;
     source.shape = {source.elements() / from.columns, from.columns};
+    if (!from.column_order.empty()) source.column_order = column_orders_.emplace_back(column_places(source, from));
     set_shape(job, vector ? 0 : count);
     if (source.rows() == std::ssize(job.row_order) && is_identity(job.row_order)) job.row_order.clear();
     return {};
@@ -191,22 +227,24 @@ class Converter {
   }
 
   Status choose_types() {
-    // Vectors are F32 in GGUF files.
-    for (TensorJob& job : jobs_)
+    // Vectors are F32 in GGUF files; of the quantised schemes of folders they hold MXFP4 as it is.
+    for (TensorJob& job : jobs_) {
       if (job.planned.shape.size() < 2) job.planned.type = DType::kF32;
+      if (!holds_exactly(job)) job.planned.type = DType::kBF16;
+    }
     if (options_.keep_types) {
       uint32_t file_type = 0;
-      // Matrices of the quantised schemes of folders have no type in GGUF files that holds them exactly.
-      for (TensorJob& job : jobs_)
-        if (dtype_info(job.planned.type).block_values > 1 || !can_quantise(job.planned.type))
-          job.planned.type = DType::kBF16;
       for (const TensorJob& job : jobs_)
-        if (job.planned.type == DType::kF16 || job.planned.type == DType::kBF16)
-          file_type = job.planned.type == DType::kF16 ? 1 : 32;
+        if (file_type != kMxfp4File && job.planned.type != DType::kF32) file_type = file_type_of(job.planned.type);
       keys_.set_u32("general.file_type", file_type);
       return {};
     }
-    keys_.set_u32("general.file_type", options_.quantise.mix.file_type);
+    const Mix& mix = options_.quantise.mix;
+    keys_.set_u32("general.file_type", mix.file_type);
+    // What a mix does not touch has its type all the same where that is a float.
+    if (dtype_info(mix.base).block_values == 1)
+      for (TensorJob& job : jobs_)
+        if (job.planned.type != DType::kF32) job.planned.type = mix.base;
     const AttentionSpec& a = bound_.spec.layers.front().attention;
     return apply_mix(
         jobs_, {target_.architecture, std::ssize(bound_.spec.layers), most_experts(), a.heads / a.kv_heads, false},
@@ -221,6 +259,7 @@ class Converter {
   std::vector<TensorJob> jobs_;
   std::map<std::string, size_t> job_of_;    // by the file's tensor name
   std::deque<std::vector<float>> factors_;  // what jobs point to
+  std::deque<std::vector<int32_t>> column_orders_;
   std::vector<std::unique_ptr<TurnedRows>> turned_;
 };
 

@@ -7,7 +7,7 @@
 namespace kinglet::convert {
 
 Result<InputSquares> InputSquares::create(const BoundModel& model) {
-  KL_TRY(const GgufForm form, gguf_form(*model.family));
+  KL_TRY(const GgufForm form, gguf_form(*model.family, model.spec));
   InputSquares squares;
   std::set<std::string> taken;
   for (const BoundTensor& bound : model.tensors) {

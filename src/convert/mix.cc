@@ -62,6 +62,7 @@ bool may_be_quantised(const MixTensor& tensor) {
                                                "token_types",
                                                "ssm_conv1d",
                                                "shortconv.conv.weight",
+                                               "indexer.proj.weight",
                                                "indexer.k_proj.weight",
                                                "indexer.q_proj.weight",
                                                "attn_rel_b.weight",

@@ -1,7 +1,7 @@
 #include "convert/model_keys.h"
 
 #include <algorithm>
-#include <optional>
+#include <functional>
 #include <variant>
 
 #include "kernels/math.h"
@@ -15,10 +15,12 @@ using Scaling = RopeSpec::Scaling;
 // What speaks for all layers in a key that stands once.
 struct Model {
   const ModelSpec& spec;
-  const LayerSpec& typical;    // the first that sees everything and has a rotary embedding
+  const LayerSpec& typical;    // the first that sees everything and has a rotary embedding, or else has attention
   const LayerSpec* windowed;   // the first with a window
   const LayerSpec* expert;     // the first with experts
   const LayerSpec* recurrent;  // the first with a gated delta rule
+  const LayerSpec* kimi;       // the first with Kimi Linear's
+  const LayerSpec* indexed;    // the first with an indexer
   const AttentionSpec& attention = typical.attention;
   const RopeSpec& rope = attention.rope;
   bool latent = typical.mixer == Mixer::kLatentAttention;
@@ -35,13 +37,17 @@ Model summary(const ModelSpec& spec) {
   const LayerSpec* typical =
       first_layer(spec, [&](const LayerSpec& l) { return rotates(l) && l.attention.window == 0; });
   if (typical == nullptr) typical = first_layer(spec, rotates);
-  return {spec, typical ? *typical : spec.layers.front(),
+  if (typical == nullptr) typical = first_layer(spec, [](const LayerSpec& l) { return !l.recurs(); });
+  return {spec,
+          typical ? *typical : spec.layers.front(),
           first_layer(spec, [](const LayerSpec& l) { return l.attention.window > 0; }),
           first_layer(spec, [](const LayerSpec& l) { return l.ffn.moe.experts > 0; }),
-          first_layer(spec, [](const LayerSpec& l) { return l.mixer == Mixer::kGatedDelta; })};
+          first_layer(spec, [](const LayerSpec& l) { return l.mixer == Mixer::kGatedDelta; }),
+          first_layer(spec, [](const LayerSpec& l) { return l.mixer == Mixer::kKimiDelta; }),
+          first_layer(spec, [](const LayerSpec& l) { return l.attention.indexer.heads > 0; })};
 }
 
-using Value = std::variant<std::monostate, int64_t, double, bool, std::string, std::vector<bool>>;
+using Value = std::variant<std::monostate, int64_t, double, bool, std::string, std::vector<bool>, std::vector<int64_t>>;
 constexpr std::monostate kNothing;
 
 Value count_if(bool said, int64_t value) {
@@ -49,6 +55,27 @@ Value count_if(bool said, int64_t value) {
 }
 Value number_if(bool said, double value) {
   return said ? Value(value) : Value(kNothing);
+}
+
+// A number a layer, or one where it is the same in all.
+Value one_a_layer(const ModelSpec& spec, int64_t (*of)(const LayerSpec& layer)) {
+  std::vector<int64_t> numbers;
+  for (const LayerSpec& layer : spec.layers) numbers.push_back(of(layer));
+  if (std::adjacent_find(numbers.begin(), numbers.end(), std::not_equal_to<>()) != numbers.end()) return numbers;
+  return numbers.front();
+}
+
+Value key_value_heads(const Model& m) {
+  // Kimi Linear's files say by 0 which layers have no cache.
+  if (m.kimi != nullptr) return one_a_layer(m.spec, [](const LayerSpec& l) { return int64_t{l.recurs() ? 0 : 1}; });
+  if (m.latent) return 1;  // said as one head over latents
+  if (m.recurrent != nullptr) return m.attention.kv_heads;
+  return one_a_layer(m.spec, [](const LayerSpec& l) { return l.attention.kv_heads; });
+}
+
+int64_t rotated_dimensions(const Model& m) {
+  if (m.latent) return m.attention.latent.shared_dim;
+  return m.rope.rotated > 0 ? m.rope.rotated : m.attention.head_dim;
 }
 
 double stretched_theta(const RopeSpec& rope) {
@@ -84,11 +111,15 @@ int64_t gating(MoeSpec::Scoring scoring) {
   return 1;
 }
 
-Value recurrent_layers(const Model& m) {
-  if (m.recurrent == nullptr) return kNothing;
-  std::vector<bool> recurs;
-  for (const LayerSpec& layer : m.spec.layers) recurs.push_back(layer.recurs());
-  return recurs;
+Value flags_of_layers(const ModelSpec& spec, bool (*of)(const LayerSpec& layer)) {
+  std::vector<bool> flags;
+  for (const LayerSpec& layer : spec.layers) flags.push_back(of(layer));
+  return flags;
+}
+
+// Whether the files state two kinds of attention layers, and what stands in which (Gemma 4).
+bool states_kinds(const Model& m) {
+  return m.windowed != nullptr && m.attention.value_norm;
 }
 
 int64_t first_with_attention(const ModelSpec& spec) {
@@ -104,7 +135,8 @@ constexpr KeyRule kShapeKeys[] = {
     {"block_count", [](const Model& m) -> Value { return std::ssize(m.spec.layers); }},
     {"context_length", [](const Model& m) -> Value { return m.spec.context; }},
     {"embedding_length", [](const Model& m) -> Value { return m.spec.width; }},
-    {"feed_forward_length", [](const Model& m) -> Value { return m.typical.ffn.hidden; }},
+    {"feed_forward_length",
+     [](const Model& m) { return one_a_layer(m.spec, [](const LayerSpec& l) { return l.ffn.hidden; }); }},
     {"vocab_size", [](const Model& m) -> Value { return m.spec.vocabulary; }},
     {"final_logit_softcapping",
      [](const Model& m) { return number_if(m.spec.final_soft_cap != 0, m.spec.final_soft_cap); }},
@@ -112,11 +144,10 @@ constexpr KeyRule kShapeKeys[] = {
 };
 constexpr KeyRule kAttentionKeys[] = {
     {"attention.head_count", [](const Model& m) -> Value { return m.attention.heads; }},
-    // Latent attention is said as one head over latents.
-    {"attention.head_count_kv", [](const Model& m) -> Value { return m.latent ? 1 : m.attention.kv_heads; }},
+    {"attention.head_count_kv", key_value_heads},
     {"attention.key_length",
      [](const Model& m) -> Value {
-       return m.latent ? m.attention.latent.kv_rank + m.rope.rotated : m.attention.head_dim;
+       return m.latent ? m.attention.latent.kv_rank + m.attention.latent.shared_dim : m.attention.head_dim;
      }},
     {"attention.value_length",
      [](const Model& m) -> Value { return m.latent ? m.attention.latent.kv_rank : m.attention.value_dim; }},
@@ -138,13 +169,14 @@ constexpr KeyRule kAttentionKeys[] = {
      [](const Model& m) { return number_if(m.attention.query_growth != 0, m.attention.query_growth); }},
 };
 constexpr KeyRule kRopeKeys[] = {
-    {"rope.dimension_count",
-     [](const Model& m) -> Value { return m.rope.rotated > 0 ? m.rope.rotated : m.attention.head_dim; }},
+    {"rope.dimension_count", [](const Model& m) -> Value { return rotated_dimensions(m); }},
+    {"rope.dimension_sections",
+     [](const Model& m) { return m.rope.sections.empty() ? Value(kNothing) : Value(m.rope.sections); }},
     {"rope.freq_base", [](const Model& m) -> Value { return stretched_theta(m.rope); }},
     {"rope.freq_base_swa",
      [](const Model& m) {
-       return number_if(m.windowed && m.windowed->attention.rope.theta != m.rope.theta,
-                        m.windowed ? m.windowed->attention.rope.theta : 0);
+       const double theta = m.windowed ? m.windowed->attention.rope.theta : m.rope.theta;
+       return number_if(states_kinds(m) || theta != m.rope.theta, theta);
      }},
     {"rope.scaling.type", scaling_type},
     {"rope.scaling.factor",
@@ -194,8 +226,51 @@ constexpr KeyRule kRecurrentKeys[] = {
     {"ssm.time_step_rank", [](const Model& m) -> Value { return m.recurrent->recurrent.value_heads; }},
     {"ssm.inner_size",
      [](const Model& m) -> Value { return m.recurrent->recurrent.value_heads * m.recurrent->recurrent.value_dim; }},
-    {"attention.recurrent_layers", recurrent_layers},
+    {"attention.recurrent_layers",
+     [](const Model& m) { return flags_of_layers(m.spec, [](const LayerSpec& l) { return l.recurs(); }); }},
     {"full_attention_interval", [](const Model& m) -> Value { return first_with_attention(m.spec) + 1; }},
+};
+
+// Only of models with Kimi Linear's delta rule.
+constexpr KeyRule kKimiKeys[] = {
+    {"ssm.conv_kernel", [](const Model& m) -> Value { return m.kimi->recurrent.conv_kernel; }},
+    {"kda.head_dim", [](const Model& m) -> Value { return m.kimi->recurrent.key_dim; }},
+};
+// Only of models with an indexer.
+constexpr KeyRule kIndexerKeys[] = {
+    {"attention.indexer.head_count", [](const Model& m) -> Value { return m.indexed->attention.indexer.heads; }},
+    {"attention.indexer.key_length", [](const Model& m) -> Value { return m.indexed->attention.indexer.key_dim; }},
+    {"attention.indexer.top_k", [](const Model& m) -> Value { return m.indexed->attention.indexer.top_k; }},
+    {"attention.indexer.block_size",
+     [](const Model& m) {
+       const IndexerSpec& x = m.indexed->attention.indexer;
+       return count_if(x.block > 0, x.block);
+     }},
+    {"attention.indexer.local_blocks",
+     [](const Model& m) {
+       const IndexerSpec& x = m.indexed->attention.indexer;
+       return count_if(x.block > 0, x.local_blocks);
+     }},
+    // The layers that do not take the choice of an earlier one.
+    {"attention.indexer.types",
+     [](const Model& m) {
+       if (!m.latent) return Value(kNothing);
+       return flags_of_layers(m.spec, [](const LayerSpec& l) { return l.attention.indexer.chooses(); });
+     }},
+};
+// Only of models that state their kinds of layers.
+constexpr KeyRule kKindKeys[] = {
+    {"attention.key_length_swa", [](const Model& m) -> Value { return m.windowed->attention.head_dim; }},
+    {"attention.value_length_swa", [](const Model& m) -> Value { return m.windowed->attention.value_dim; }},
+    {"rope.dimension_count_swa", [](const Model& m) -> Value { return m.windowed->attention.rope.rotated; }},
+    {"attention.sliding_window_pattern",
+     [](const Model& m) { return flags_of_layers(m.spec, [](const LayerSpec& l) { return l.attention.window > 0; }); }},
+    {"attention.shared_kv_layers",
+     [](const Model& m) -> Value {
+       return std::count_if(m.spec.layers.begin(), m.spec.layers.end(),
+                            [](const LayerSpec& l) { return l.attention.shares_kv(); });
+     }},
+    {"embedding_length_per_layer_input", [](const Model& m) -> Value { return m.typical.input_dim; }},
 };
 
 void set(GgufKeys& keys, const std::string& key, const Value& value) {
@@ -204,130 +279,8 @@ void set(GgufKeys& keys, const std::string& key, const Value& value) {
   if (const auto* flag = std::get_if<bool>(&value)) keys.set_bool(key, *flag);
   if (const auto* text = std::get_if<std::string>(&value)) keys.set_text(key, *text);
   if (const auto* flags = std::get_if<std::vector<bool>>(&value)) keys.set_bools(key, *flags);
-}
-
-// ---- what must come back
-
-double flag(bool value) {
-  return value ? 1 : 0;
-}
-
-template <class Of>
-struct Fact {
-  std::string_view name;
-  double (*value)(const Of& of);
-};
-constexpr Fact<ModelSpec> kModelFacts[] = {
-    {"layers", [](const ModelSpec& s) { return static_cast<double>(s.layers.size()); }},
-    {"vocabulary", [](const ModelSpec& s) { return static_cast<double>(s.vocabulary); }},
-    {"context", [](const ModelSpec& s) { return static_cast<double>(s.context); }},
-    {"norm epsilon", [](const ModelSpec& s) { return s.norm_epsilon; }},
-    {"scale of the embedding", [](const ModelSpec& s) { return s.embedding_scale; }},
-    {"soft cap of the logits", [](const ModelSpec& s) { return s.final_soft_cap; }},
-    {"scale of the logits", [](const ModelSpec& s) { return s.logit_scale; }},
-    {"tied embeddings", [](const ModelSpec& s) { return flag(s.tied_embeddings); }},
-};
-constexpr Fact<LayerSpec> kLayerFacts[] = {
-    {"kind of layer", [](const LayerSpec& l) { return static_cast<double>(l.mixer); }},
-    {"residual scales", [](const LayerSpec& l) { return l.mixer_alpha; }},
-    {"residual scales", [](const LayerSpec& l) { return l.mixer_beta; }},
-    {"residual scales", [](const LayerSpec& l) { return l.ffn_alpha; }},
-    {"residual scales", [](const LayerSpec& l) { return l.ffn_beta; }},
-    {"activation", [](const LayerSpec& l) { return static_cast<double>(l.ffn.activation); }},
-    {"activation's limit", [](const LayerSpec& l) { return l.ffn.limit; }},
-    {"experts", [](const LayerSpec& l) { return static_cast<double>(l.ffn.moe.experts); }},
-};
-constexpr Fact<AttentionSpec> kAttentionFacts[] = {
-    {"heads", [](const AttentionSpec& a) { return static_cast<double>(a.heads); }},
-    {"key/value heads", [](const AttentionSpec& a) { return static_cast<double>(a.kv_heads); }},
-    {"head size", [](const AttentionSpec& a) { return static_cast<double>(a.head_dim); }},
-    {"value size", [](const AttentionSpec& a) { return static_cast<double>(a.value_dim); }},
-    {"sliding windows", [](const AttentionSpec& a) { return static_cast<double>(a.window); }},
-    {"scale of the scores", [](const AttentionSpec& a) { return static_cast<double>(attention_scale(a)); }},
-    {"soft cap of the scores", [](const AttentionSpec& a) { return a.soft_cap; }},
-    {"norms of queries and keys", [](const AttentionSpec& a) { return static_cast<double>(a.qk_norm); }},
-    {"order of norm and rotary embedding", [](const AttentionSpec& a) { return flag(a.norm_after_rope); }},
-    {"attention sinks", [](const AttentionSpec& a) { return flag(a.sinks); }},
-    {"attention gate", [](const AttentionSpec& a) { return flag(a.gated); }},
-    {"latent ranks", [](const AttentionSpec& a) { return static_cast<double>(a.latent.q_rank); }},
-    {"latent ranks", [](const AttentionSpec& a) { return static_cast<double>(a.latent.kv_rank); }},
-    {"order of rotary pairs", [](const AttentionSpec& a) { return flag(a.latent.interleaved); }},
-    {"growth of queries", [](const AttentionSpec& a) { return a.query_growth; }},
-    {"growth of queries", [](const AttentionSpec& a) { return static_cast<double>(a.growth_span); }},
-    {"layers with rotary embedding", [](const AttentionSpec& a) { return static_cast<double>(a.rope.rotated); }},
-};
-constexpr Fact<MoeSpec> kExpertFacts[] = {
-    {"experts used", [](const MoeSpec& m) { return static_cast<double>(m.used); }},
-    {"experts' width", [](const MoeSpec& m) { return static_cast<double>(m.hidden); }},
-    {"scoring of experts", [](const MoeSpec& m) { return static_cast<double>(m.scoring); }},
-    {"groups of experts", [](const MoeSpec& m) { return static_cast<double>(m.groups); }},
-    {"groups of experts", [](const MoeSpec& m) { return static_cast<double>(m.groups_used); }},
-    {"scoring of groups", [](const MoeSpec& m) { return flag(m.groups > 1 && m.group_by_top2); }},
-    {"norming of experts' weights", [](const MoeSpec& m) { return flag(m.normalise); }},
-    {"norming of experts' weights", [](const MoeSpec& m) { return m.normalise ? m.normalise_epsilon : 0; }},
-    {"scale of experts", [](const MoeSpec& m) { return m.scale; }},
-    {"shared experts", [](const MoeSpec& m) { return static_cast<double>(m.shared_hidden); }},
-    {"gate of the shared expert", [](const MoeSpec& m) { return flag(m.shared_hidden > 0 && m.shared_gated); }},
-};
-constexpr Fact<RecurrentSpec> kRecurrentFacts[] = {
-    {"recurrent heads", [](const RecurrentSpec& r) { return static_cast<double>(r.key_heads); }},
-    {"recurrent heads", [](const RecurrentSpec& r) { return static_cast<double>(r.value_heads); }},
-    {"recurrent head sizes", [](const RecurrentSpec& r) { return static_cast<double>(r.key_dim); }},
-    {"recurrent head sizes", [](const RecurrentSpec& r) { return static_cast<double>(r.value_dim); }},
-    {"convolution", [](const RecurrentSpec& r) { return static_cast<double>(r.conv_kernel); }},
-    {"order of recurrent heads", [](const RecurrentSpec& r) { return flag(r.heads_by_modulo); }},
-    {"forgetting", [](const RecurrentSpec& r) { return r.slope_factor; }},
-    {"norm of recurrent results", [](const RecurrentSpec& r) { return r.norm_epsilon; }},
-};
-
-// The name of the first fact that differs by more than the rounding to a file's floats; empty: none.
-template <class Of, size_t n>
-std::string_view difference(const Fact<Of> (&facts)[n], const Of& a, const Of& b) {
-  for (const Fact<Of>& fact : facts)
-    if (static_cast<float>(fact.value(a)) != static_cast<float>(fact.value(b))) return fact.name;
-  return {};
-}
-
-bool same_rotation(const RopeSpec& a, const RopeSpec& b, int64_t context) {
-  constexpr double kRounding = 2e-7;  // of a base or factor kept as a float
-  if (rope_magnitude(a) != rope_magnitude(b)) return false;
-  for (const int64_t length : {int64_t{1}, context}) {
-    const auto left = rope_inverse_frequencies(a, length), right = rope_inverse_frequencies(b, length);
-    for (size_t i = 0; i < left.size(); ++i)
-      if (std::max(left[i], right[i]) - std::min(left[i], right[i]) > kRounding * left[i]) return false;
-  }
-  return true;
-}
-
-std::string_view difference(const LayerSpec& a, const LayerSpec& b, int64_t context) {
-  if (const auto name = difference(kLayerFacts, a, b); !name.empty()) return name;
-  if (a.recurs()) {
-    if (const auto name = difference(kRecurrentFacts, a.recurrent, b.recurrent); !name.empty()) return name;
-  } else {
-    if (const auto name = difference(kAttentionFacts, a.attention, b.attention); !name.empty()) return name;
-    if (a.attention.rope.rotated > 0 && !same_rotation(a.attention.rope, b.attention.rope, context))
-      return "rotary embedding";
-  }
-  return a.ffn.moe.experts > 0 ? difference(kExpertFacts, a.ffn.moe, b.ffn.moe) : std::string_view();
-}
-
-std::string_view difference(const ModelSpec& a, const ModelSpec& b) {
-  if (const auto name = difference(kModelFacts, a, b); !name.empty()) return name;
-  for (size_t i = 0; i < a.layers.size(); ++i)
-    if (const auto name = difference(a.layers[i], b.layers[i], a.context); !name.empty()) return name;
-  return {};
-}
-
-// A checkpoint as the finished file will be, without most of its tensors' bytes.
-Result<Checkpoint> preview(const GgufKeys& keys, std::span<const TensorJob> jobs) {
-  Checkpoint checkpoint;
-  checkpoint.path = "the converted file";
-  KL_TRY(checkpoint.metadata, keys.metadata(checkpoint.path));
-  for (const TensorJob& job : jobs)
-    checkpoint.tensors.push_back(
-        {job.planned.name, job.planned.type, job.planned.shape, job.sources.front().data, nullptr, 0, 1.0f, {}});
-  for (size_t i = 0; i < checkpoint.tensors.size(); ++i) checkpoint.index[checkpoint.tensors[i].name] = i;
-  return checkpoint;
+  if (const auto* counts = std::get_if<std::vector<int64_t>>(&value))
+    keys.set_i32s(key, std::vector<int32_t>(counts->begin(), counts->end()));
 }
 
 }  // namespace
@@ -342,20 +295,9 @@ void add_model_keys(const ModelSpec& spec, const std::string& architecture, Gguf
   add(kRopeKeys);
   if (model.expert != nullptr) add(kExpertKeys);
   if (model.recurrent != nullptr) add(kRecurrentKeys);
-}
-
-Status check_expressible(const ModelSpec& spec, const GgufForm& form, const GgufKeys& keys,
-                         std::span<const TensorJob> jobs) {
-  KL_TRY(const Checkpoint file, preview(keys, jobs));
-  const auto read = form.family->spec_from_gguf(file);
-  if (!read.ok())
-    return Error{ErrorCode::kUnsupported, "GGUF files of the architecture " + form.architecture +
-                                              " can't be written yet: " + read.error().message};
-  if (const std::string_view name = difference(spec, *read); !name.empty())
-    return Error{ErrorCode::kUnsupported, std::string(name) + ": GGUF files of the architecture " + form.architecture +
-                                              " can't state what the configuration says; the converted model would be "
-                                              "another one"};
-  return {};
+  if (model.kimi != nullptr) add(kKimiKeys);
+  if (model.indexed != nullptr) add(kIndexerKeys);
+  if (states_kinds(model)) add(kKindKeys);
 }
 
 }  // namespace kinglet::convert

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <functional>
 
 #include "base/check.h"
@@ -37,6 +38,12 @@ float stepped(ValueStep step, float value) {
       return static_cast<float>(-exp_f64(static_cast<double>(value)));
   }
   return value;
+}
+
+// Blocks that need no decoding: quantising what they decode to might choose other ones.
+bool keeps_blocks(const TensorJob& job, const TensorView& source) {
+  return source.dtype == job.planned.type && dtype_info(source.dtype).block_values > 1 && source.multiplier == 1.0f &&
+         source.column_order.empty() && job.values == ValueStep::kNone;
 }
 
 class Stream {
@@ -123,6 +130,11 @@ class Stream {
                      std::vector<float>& values, std::vector<float>& decoded, std::byte* out) {
     const auto columns = static_cast<int64_t>(values.size());
     const int64_t from = job.row_order.empty() ? row : job.row_order[static_cast<size_t>(row)];
+    if (keeps_blocks(job, source)) {
+      std::vector<std::byte> scratch;
+      std::memcpy(out, source.row(from, scratch), row_bytes(source.dtype, static_cast<uint64_t>(columns)));
+      return {};
+    }
     decode_row(source, from, values);
     bool finite = true;
     for (float& value : values) {

@@ -37,8 +37,10 @@ constexpr std::array<TensorRule, 21> kOwn = {{
     {Slot::kExpertDown, "", "model.layers.{}.experts.down_proj"},
 }};
 constexpr std::array<TensorRule, 2> kFusedExperts = {{
-    {Slot::kExpertGate, "", "model.layers.{}.experts.gate_up_proj", true, Transform::kNone, Transform::kPackedGate},
-    {Slot::kExpertUp, "", "model.layers.{}.experts.gate_up_proj", true, Transform::kNone, Transform::kPackedUp},
+    {Slot::kExpertGate, "blk.{}.ffn_gate_up_exps.weight", "model.layers.{}.experts.gate_up_proj", true,
+     Transform::kPackedGate, Transform::kPackedGate},
+    {Slot::kExpertUp, "blk.{}.ffn_gate_up_exps.weight", "model.layers.{}.experts.gate_up_proj", true,
+     Transform::kPackedUp, Transform::kPackedUp},
 }};
 constexpr auto kTensors =
     join_rules(kCommonMatrices, kHalfSplitQk, kRopeFactorsTensor, kOwn, kFusedExperts, kGgufExperts);
@@ -124,6 +126,9 @@ Result<ModelSpec> from_gguf(const Checkpoint& checkpoint) {
     layer.attention.keys_as_values = !windowed[i] && !has_values;  // no key says so
   }
   share_kv(r, "attention.shared_kv_layers", spec);
+  for (LayerSpec& layer : spec.layers)  // of a layer that stores no values, those that it reads
+    if (AttentionSpec& own = layer.attention; own.shares_kv())
+      own.keys_as_values = spec.layers[static_cast<size_t>(own.kv_layer)].attention.keys_as_values;
   experts_from_gguf(r, spec, routing());
   KL_RETURN_IF_ERROR(r.status());
   return spec;

@@ -1,10 +1,16 @@
 #include "families/gguf_names.h"
 
+#include <algorithm>
+
 namespace kinglet {
 
-Result<GgufForm> gguf_form(const Family& source) {
-  const std::string_view architecture =
-      source.gguf_architectures.empty() ? std::string_view("llama") : source.gguf_architectures.front();
+Result<GgufForm> gguf_form(const Family& source, const ModelSpec& spec) {
+  const auto has_experts = [](const LayerSpec& layer) { return layer.ffn.moe.experts > 0; };
+  const bool mixture = std::any_of(spec.layers.begin(), spec.layers.end(), has_experts);
+  std::string_view architecture = "llama";
+  // Of a family with two names, one with "moe" at its end is that of models with experts (qwen35, qwen35moe).
+  for (const std::string_view name : source.gguf_architectures)
+    if (name == source.gguf_architectures.front() || (mixture && name.ends_with("moe"))) architecture = name;
   for (const Family* family : all_families())
     for (const std::string_view name : family->gguf_architectures)
       if (name == architecture) return GgufForm{std::string(name), family};

@@ -7,13 +7,13 @@
 
 namespace kinglet {
 
-// The family that reads the GGUF files of `source`'s models (Mistral's files are Llama's), and what they call
-// themselves. kUnsupported where there are none.
+// The family that reads the GGUF files of `source`'s models (Mistral's files are Llama's), and what those of this
+// recipe call themselves. kUnsupported where there are none.
 struct GgufForm {
   std::string architecture;
   const Family* family = nullptr;
 };
-Result<GgufForm> gguf_form(const Family& source);
+Result<GgufForm> gguf_form(const Family& source, const ModelSpec& spec);
 
 // The rule under which a converter writes a slot; nullptr where the files don't have it. Of several, the one for the
 // tensor that the weights come from (queries with and without a bottleneck have different names).

@@ -29,6 +29,8 @@ struct RopeSpec {
   double base_factor = 0.0;  // NTK: theta is multiplied by this ^ (rotated / (rotated - 2)); 0: not (Hunyuan's alpha)
   std::vector<double> factors;       // kFactors: divisors of the inverse frequencies, one a pair (GGUF rope_freqs)
   std::vector<double> long_factors;  // kFactors: those for contexts beyond original_context, if they differ (LongRoPE)
+  // Pairs that belong to time, height, width (Qwen3.5): of a text all three are its position. Kept for GGUF files.
+  std::vector<int64_t> sections;
   bool operator==(const RopeSpec&) const = default;
 };
 

@@ -1,6 +1,8 @@
 // Qwen3-Next and Qwen3.5 (dense and MoE): three layers of gated delta rule to one of gated attention; experts, where
 // there are some, with a gated shared one. Norm weights are stored as w - 1 in Hugging Face folders, but for the norm
 // of recurrent results. Sources: transformers models/qwen3_next, qwen3_5, qwen3_5_moe.
+#include <algorithm>
+
 #include "families/experts.h"
 #include "families/families.h"
 
@@ -89,6 +91,17 @@ void check_recurrent(FieldReader& r, std::string_view key, const RecurrentSpec& 
                     " key heads evenly");
 }
 
+// Of text alone they change nothing; what vision would do with them is stated in files all the same.
+void read_sections(FieldReader& r, const std::string& key, ModelSpec& spec) {
+  std::vector<int64_t> sections = {11, 11, 10};  // of the releases
+  if (r.has(key)) sections = r.integers(key);
+  if (sections.size() > 4 ||
+      std::any_of(sections.begin(), sections.end(), [](int64_t n) { return n < 0 || n > kMaxRotated; }))
+    r.fail(key, "expected up to 4 counts of pairs from 0 to " + std::to_string(kMaxRotated));
+  sections.resize(4);
+  for (LayerSpec& layer : spec.layers) layer.attention.rope.sections = sections;
+}
+
 void set_layers(ModelSpec& spec, const RecurrentSpec& recurrent, const std::vector<bool>& recurs) {
   for (size_t i = 0; i < spec.layers.size(); i++) {
     LayerSpec& layer = spec.layers[i];
@@ -117,6 +130,7 @@ Result<ModelSpec> from_gguf(const Checkpoint& checkpoint, Generation generation)
   recurrent.value_dim = r.integer("ssm.inner_size", 1, kMaxDimension) / recurrent.value_heads;
   recurrent.heads_by_modulo = generation == Generation::k35;
   check_recurrent(r, "ssm.time_step_rank", recurrent);
+  if (generation == Generation::k35) read_sections(r, "rope.dimension_sections", spec);
   KL_RETURN_IF_ERROR(r.status());
   std::vector<bool> recurs;  // the file says by its tensors which layers are which
   for (size_t i = 0; i < spec.layers.size(); i++)
@@ -150,6 +164,7 @@ Result<ModelSpec> from_config(const Checkpoint& checkpoint, Generation generatio
   recurrent.value_heads = r.integer("linear_num_value_heads", 1, kMaxDimension);
   recurrent.heads_by_modulo = generation == Generation::k35;
   check_recurrent(r, "linear_num_value_heads", recurrent);
+  if (generation == Generation::k35) read_sections(r, "rope_parameters.mrope_section", spec);
   const int64_t interval = r.integer_or("full_attention_interval", 1, kMaxLayers, kInterval);
   const std::vector<bool> recurs = layers_of_kind(
       r, spec, "linear_attention", [&](size_t i) { return (static_cast<int64_t>(i) + 1) % interval != 0; });

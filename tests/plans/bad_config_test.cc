@@ -170,6 +170,15 @@ TEST(BadConfig, GrowthOfQueries) {
               HasSubstr("positions between two steps of the queries' growth: the configuration makes it 0"));
 }
 
+TEST(BadConfig, SectionsOfTheRotaryEmbedding) {
+  const auto sections = [](const Json& list) {
+    return refusal("qwen35-text", {{"rope_parameters", {{"mrope_section", list}}}});
+  };
+  EXPECT_THAT(sections({1, 1, 1, 1, 1}), HasSubstr("rope_parameters.mrope_section: expected up to 4 counts of pairs"));
+  EXPECT_THAT(sections({1, -1, 0}), HasSubstr("rope_parameters.mrope_section: expected up to 4 counts of pairs"));
+  EXPECT_THAT(sections("all"), HasSubstr("rope_parameters.mrope_section"));
+}
+
 // Each number is within its own bounds; what they make together is not.
 TEST(BadConfig, ProductsWithoutEnd) {
   constexpr int64_t kMost = int64_t{1} << 24;
