@@ -51,6 +51,9 @@ Result<int> convert_model(const ConvertFlags& flags) {
   bar.clear();
   if (checkpoint->side_files.tokenizer_json.empty())
     note("the folder has no tokenizer.json: the file has no tokenizer");
+  if (!report.left_out.empty())
+    note(fmt::format("{} tensors of layers that predict further tokens are left out, {} the first",
+                     report.left_out.size(), report.left_out.front()));
   const std::string_view type = options.keep_types ? "types as stored" : options.quantise.mix.name;
   return write_out(report_text(flags.out, type, report, flags.json)) ? kExitOk : kExitBrokenPipe;
 }

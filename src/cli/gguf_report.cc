@@ -40,8 +40,8 @@ std::string report_json(const std::string& path, std::string_view type, const co
                        {"relative_rmse", t.relative_rmse}});
   for (const auto& [name, sum] : by_type(report)) types[name] = {{"tensors", sum.tensors}, {"bytes", sum.bytes}};
   const ordered_json all = {
-      {"file", path},   {"type", type},      {"bytes", report.file_bytes}, {"source_bytes", report.source_bytes},
-      {"types", types}, {"tensors", tensors}};
+      {"file", path},   {"type", type},       {"bytes", report.file_bytes}, {"source_bytes", report.source_bytes},
+      {"types", types}, {"tensors", tensors}, {"left_out", report.left_out}};
   return json_text(all);
 }
 
