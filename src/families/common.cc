@@ -222,6 +222,10 @@ int64_t rotated_dimensions(FieldReader& r, int64_t head_dim, double default_shar
   return static_cast<int64_t>(static_cast<double>(head_dim) * share);
 }
 
+std::string text_prefix(const Checkpoint& checkpoint) {
+  return checkpoint.metadata.has("text_config.hidden_size") ? "text_config." : "";
+}
+
 Result<ModelSpec> baseline_from_config(const Checkpoint& checkpoint, const std::string& prefix) {
   FieldReader r(checkpoint.metadata, prefix);
   ModelSpec spec;

@@ -25,6 +25,10 @@ inline constexpr int64_t kMaxExperts = int64_t{1} << 16;
 Result<ModelSpec> baseline_from_gguf(const Checkpoint& checkpoint);
 Result<ModelSpec> baseline_from_config(const Checkpoint& checkpoint, const std::string& prefix = "");
 
+// What stands before the text model's keys in config.json: "text_config." in those of multimodal checkpoints, or
+// nothing.
+std::string text_prefix(const Checkpoint& checkpoint);
+
 // Rope parameters of config.json: `rope_parameters` (transformers 5) or rope_theta with rope_scaling (4). `kind`
 // selects an entry of a per-layer-type rope_parameters ("full_attention"); empty for the flat form.
 RopeSpec rope_from_config(FieldReader& reader, std::string_view kind, int64_t rotated, int64_t context,
@@ -59,15 +63,18 @@ constexpr auto join_rules(const std::array<TensorRule, N>&... tables) {
 
 // The names every family of this shape uses. Norms are a table of their own: Gemma stores w - 1 in Hugging Face
 // folders.
-inline constexpr std::array<TensorRule, 7> kCommonMatrices = {{
-    {Slot::kEmbedding, "token_embd.weight", "model.embed_tokens.weight"},
-    {Slot::kOutput, "output.weight", "lm_head.weight", false},
-    {Slot::kV, "blk.{}.attn_v.weight", "model.layers.{}.self_attn.v_proj.weight"},
-    {Slot::kAttentionOutput, "blk.{}.attn_output.weight", "model.layers.{}.self_attn.o_proj.weight"},
+inline constexpr std::array<TensorRule, 3> kGatedFfn = {{
     {Slot::kGate, "blk.{}.ffn_gate.weight", "model.layers.{}.mlp.gate_proj.weight"},
     {Slot::kUp, "blk.{}.ffn_up.weight", "model.layers.{}.mlp.up_proj.weight"},
     {Slot::kDown, "blk.{}.ffn_down.weight", "model.layers.{}.mlp.down_proj.weight"},
 }};
+inline constexpr std::array<TensorRule, 4> kEmbeddingAndAttention = {{
+    {Slot::kEmbedding, "token_embd.weight", "model.embed_tokens.weight"},
+    {Slot::kOutput, "output.weight", "lm_head.weight", false},
+    {Slot::kV, "blk.{}.attn_v.weight", "model.layers.{}.self_attn.v_proj.weight"},
+    {Slot::kAttentionOutput, "blk.{}.attn_output.weight", "model.layers.{}.self_attn.o_proj.weight"},
+}};
+inline constexpr auto kCommonMatrices = join_rules(kEmbeddingAndAttention, kGatedFfn);
 inline constexpr std::array<TensorRule, 3> kPreNorms = {{
     {Slot::kOutputNorm, "output_norm.weight", "model.norm.weight"},
     {Slot::kAttentionNorm, "blk.{}.attn_norm.weight", "model.layers.{}.input_layernorm.weight"},

@@ -17,13 +17,8 @@ constexpr std::string_view kGgufSparse[] = {"deepseek32"};
 constexpr std::string_view kHfSparse[] = {"DeepseekV32ForCausalLM"};
 constexpr std::string_view kGgufGlm[] = {"glm-dsa"};
 constexpr std::string_view kHfGlm[] = {"GlmMoeDsaForCausalLM"};
-constexpr std::array<TensorRule, 4> kDense = {{
-    {Slot::kEmbedding, "token_embd.weight", "model.embed_tokens.weight"},
-    {Slot::kGate, "blk.{}.ffn_gate.weight", "model.layers.{}.mlp.gate_proj.weight"},
-    {Slot::kUp, "blk.{}.ffn_up.weight", "model.layers.{}.mlp.up_proj.weight"},
-    {Slot::kDown, "blk.{}.ffn_down.weight", "model.layers.{}.mlp.down_proj.weight"},
-}};
-constexpr auto kTensors = join_rules(kDense, kPreNorms, kLatentAttention, kGgufExperts, kHfExperts, kHfSharedExperts);
+constexpr auto kTensors =
+    join_rules(kGatedFfn, kPreNorms, kLatentAttention, kGgufExperts, kHfExperts, kHfSharedExperts);
 constexpr auto kSparseTensors = join_rules(kTensors, kIndexer);
 
 Result<ModelSpec> from_gguf(const Checkpoint& checkpoint) {
@@ -60,7 +55,7 @@ MoeSpec softmax_experts(FieldReader& r, const ExpertKeys& keys) {
 }
 
 Result<ModelSpec> from_config(const Checkpoint& checkpoint) {
-  const std::string prefix = checkpoint.metadata.has("text_config.hidden_size") ? "text_config." : "";
+  const std::string prefix = text_prefix(checkpoint);
   KL_TRY(ModelSpec spec, baseline_from_config(checkpoint, prefix));
   FieldReader r(checkpoint.metadata, prefix);
   spec.tied_embeddings = r.boolean_or("tie_word_embeddings", false);

@@ -56,7 +56,7 @@ Result<ModelSpec> from_gguf(const Checkpoint& checkpoint) {
 }
 
 Result<ModelSpec> from_config(const Checkpoint& checkpoint) {
-  const std::string prefix = checkpoint.metadata.has("text_config.hidden_size") ? "text_config." : "";
+  const std::string prefix = text_prefix(checkpoint);
   KL_TRY(ModelSpec spec, baseline_from_config(checkpoint, prefix));
   common_facts(spec);
   FieldReader r(checkpoint.metadata, prefix);

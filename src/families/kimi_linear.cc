@@ -12,12 +12,6 @@ namespace {
 
 constexpr std::string_view kGguf[] = {"kimi-linear"};
 constexpr std::string_view kHf[] = {"KimiLinearForCausalLM"};
-constexpr std::array<TensorRule, 4> kDense = {{
-    {Slot::kEmbedding, "token_embd.weight", "model.embed_tokens.weight"},
-    {Slot::kGate, "blk.{}.ffn_gate.weight", "model.layers.{}.mlp.gate_proj.weight"},
-    {Slot::kUp, "blk.{}.ffn_up.weight", "model.layers.{}.mlp.up_proj.weight"},
-    {Slot::kDown, "blk.{}.ffn_down.weight", "model.layers.{}.mlp.down_proj.weight"},
-}};
 constexpr std::array<TensorRule, 15> kDelta = {{
     {Slot::kDeltaQ, "blk.{}.attn_q.weight", "model.layers.{}.self_attn.q_proj.weight"},
     {Slot::kDeltaK, "blk.{}.attn_k.weight", "model.layers.{}.self_attn.k_proj.weight"},
@@ -43,7 +37,7 @@ constexpr std::array<TensorRule, 4> kSparseBlockExtras = {{
     {Slot::kSharedDown, "", "model.layers.{}.block_sparse_moe.shared_experts.down_proj.weight"},
 }};
 constexpr auto kTensors =
-    join_rules(kDense, kPreNorms, kLatentAttention, kDelta, kGgufExperts, kHfSparseBlock, kSparseBlockExtras);
+    join_rules(kGatedFfn, kPreNorms, kLatentAttention, kDelta, kGgufExperts, kHfSparseBlock, kSparseBlockExtras);
 
 // Every layer has latent attention so far: takes its rotation away, and makes those that `recurs` names recurrent.
 void set_layers(ModelSpec& spec, RecurrentSpec recurrent, const std::vector<bool>& recurs) {

@@ -13,7 +13,8 @@ namespace kinglet {
 void latent_attention_from_gguf(FieldReader& reader, ModelSpec& spec);
 void latent_attention_from_config(FieldReader& reader, ModelSpec& spec);
 
-inline constexpr std::array<TensorRule, 13> kLatentAttention = {{
+inline constexpr std::array<TensorRule, 14> kLatentAttention = {{
+    {Slot::kEmbedding, "token_embd.weight", "model.embed_tokens.weight"},
     {Slot::kQDown, "blk.{}.attn_q_a.weight", "model.layers.{}.self_attn.q_a_proj.weight"},
     {Slot::kQDownNorm, "blk.{}.attn_q_a_norm.weight", "model.layers.{}.self_attn.q_a_layernorm.weight"},
     {Slot::kQ, "blk.{}.attn_q_b.weight", "model.layers.{}.self_attn.q_b_proj.weight", false, Transform::kLatentQ,

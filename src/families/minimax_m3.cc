@@ -121,7 +121,7 @@ MoeSpec experts(FieldReader& r) {
 }
 
 Result<ModelSpec> from_config(const Checkpoint& checkpoint) {
-  const std::string prefix = checkpoint.metadata.has("text_config.hidden_size") ? "text_config." : "";
+  const std::string prefix = text_prefix(checkpoint);
   KL_TRY(ModelSpec spec, baseline_from_config(checkpoint, prefix));
   FieldReader r(checkpoint.metadata, prefix);
   spec.tied_embeddings = r.boolean_or("tie_word_embeddings", false);

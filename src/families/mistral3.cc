@@ -36,7 +36,7 @@ Result<ModelSpec> from_gguf(const Checkpoint& checkpoint) {
 }
 
 Result<ModelSpec> from_config(const Checkpoint& checkpoint) {
-  const std::string prefix = checkpoint.metadata.has("text_config.hidden_size") ? "text_config." : "";
+  const std::string prefix = text_prefix(checkpoint);
   FieldReader r(checkpoint.metadata, prefix), whole(checkpoint.metadata, "");
   const std::string type = r.string_or("model_type", "mistral");
   if (type != "mistral" && type != "ministral3") r.unknown("model_type", type, {"mistral", "ministral3"});

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "families/field_reader.h"
+#include "families/common.h"
 
 namespace kinglet {
 namespace {
@@ -23,7 +23,7 @@ const TensorRule* gguf_rule(const Family& family, Slot slot) {
 class Outliner {
  public:
   Outliner(const Checkpoint& configuration, Outline& outline)
-      : outline_(outline), model_(outline.bound), biases_(configuration.metadata, prefix_of(configuration)) {}
+      : outline_(outline), model_(outline.bound), biases_(configuration.metadata, text_prefix(configuration)) {}
 
   Status run() {
     // Qwen2's mixtures and gpt-oss have biases unless they say otherwise.
@@ -41,9 +41,6 @@ class Outliner {
   }
 
  private:
-  static std::string prefix_of(const Checkpoint& configuration) {
-    return configuration.metadata.has("text_config.hidden_size") ? "text_config." : "";
-  }
   const LayerSpec* layer(int i) const { return i < 0 ? nullptr : &model_.spec.layers[static_cast<size_t>(i)]; }
 
   // Of the slots that a checkpoint may lack, those that this one has.

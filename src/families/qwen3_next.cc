@@ -71,15 +71,10 @@ constexpr std::array<TensorRule, 9> kRecurrent35 = {{
     {Slot::kRecurrentOutput, "blk.{}.ssm_out.weight", "model.layers.{}.linear_attn.out_proj.weight", true,
      Transform::kNone, Transform::kTiledColumns},
 }};
-constexpr std::array<TensorRule, 3> kDense = {{
-    {Slot::kGate, "blk.{}.ffn_gate.weight", "model.layers.{}.mlp.gate_proj.weight"},
-    {Slot::kUp, "blk.{}.ffn_up.weight", "model.layers.{}.mlp.up_proj.weight"},
-    {Slot::kDown, "blk.{}.ffn_down.weight", "model.layers.{}.mlp.down_proj.weight"},
-}};
 constexpr auto kTensorsNext =
-    join_rules(kAttention, kRecurrentNext, kDense, kGgufExperts, kHfExperts, kHfGatedSharedExpert);
+    join_rules(kAttention, kRecurrentNext, kGatedFfn, kGgufExperts, kHfExperts, kHfGatedSharedExpert);
 constexpr auto kTensors35 =
-    join_rules(kAttention, kRecurrent35, kDense, kGgufExperts, kHfExperts, kHfGatedSharedExpert);
+    join_rules(kAttention, kRecurrent35, kGatedFfn, kGgufExperts, kHfExperts, kHfGatedSharedExpert);
 
 constexpr int64_t kInterval = 4;  // of full attention layers, where nothing says otherwise
 
@@ -94,7 +89,7 @@ void check_recurrent(FieldReader& r, std::string_view key, const RecurrentSpec& 
 // Of text alone they change nothing; what vision would do with them is stated in files all the same.
 void read_sections(FieldReader& r, const std::string& key, ModelSpec& spec) {
   std::vector<int64_t> sections = {11, 11, 10};  // of the releases
-  if (r.has(key)) sections = r.integers(key);
+  if (r.has(key)) sections = r.integers_or_one(key);
   if (sections.size() > 4 ||
       std::any_of(sections.begin(), sections.end(), [](int64_t n) { return n < 0 || n > kMaxRotated; }))
     r.fail(key, "expected up to 4 counts of pairs from 0 to " + std::to_string(kMaxRotated));
@@ -148,7 +143,7 @@ MoeSpec experts_of(FieldReader& r) {
 }
 
 Result<ModelSpec> from_config(const Checkpoint& checkpoint, Generation generation) {
-  const std::string prefix = checkpoint.metadata.has("text_config.hidden_size") ? "text_config." : "";
+  const std::string prefix = text_prefix(checkpoint);
   KL_TRY(ModelSpec spec, baseline_from_config(checkpoint, prefix));
   FieldReader r(checkpoint.metadata, prefix);
   spec.tied_embeddings = r.boolean_or("tie_word_embeddings", false);
