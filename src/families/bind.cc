@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "families/family.h"
 #include "families/outline.h"
+#include "families/pooling.h"
 #include "families/spec_check.h"
 
 namespace kinglet {
@@ -16,8 +17,10 @@ std::vector<std::string> hf_spellings(const std::string& name) {
   std::vector<std::string> spellings = {name, "language_model." + name};
   if (name.starts_with("model.")) {
     spellings.push_back("model.language_model." + name.substr(6));
-    spellings.push_back(name.substr(6));  // DeepSeek-V4 as it is published
+    spellings.push_back(name.substr(6));  // DeepSeek-V4 as it is published, decoders saved without their heads
   }
+  // Encoders under a head have a name in front of theirs.
+  for (const char* owner : {"bert.", "roberta."}) spellings.push_back(owner + name);
   return spellings;
 }
 
@@ -125,18 +128,29 @@ class Binder {
         if (!model_.find(rule.slot, at)) return missing(rule.slot, replaced(std::string(pattern), "{}", at));
       }
     }
-    if (!model_.spec.tied_embeddings && !model_.find(Slot::kOutput))
+    KL_TRY(const bool head, needs_head());
+    if (head && !model_.find(Slot::kOutput))
       return Error{ErrorCode::kInvalid, checkpoint_.path + ": the output head (" +
                                             (gguf() ? "output.weight" : "lm_head.weight") +
                                             ") is missing, and the configuration does not tie it to the embedding"};
+    if (model_.spec.labels > 0 && model_.spec.encoder.pooler && !model_.find(Slot::kPooler))
+      return missing(Slot::kPooler, gguf() ? "cls.weight" : "pooler.dense.weight");
     return {};
+  }
+
+  // Embedding models made of decoders often lack the head that they don't use.
+  Result<bool> needs_head() const {
+    const ModelSpec& spec = model_.spec;
+    if (spec.is_encoder() || spec.tied_embeddings || spec.labels > 0) return false;
+    KL_TRY(const auto pooling, stated_pooling(checkpoint_));
+    return !pooling;
   }
 
   // What stands behind the last layer predicts further tokens; the rest has no use.
   void sort_the_rest() {
     const auto first = static_cast<int64_t>(model_.spec.layers.size());
     for (const TensorView& tensor : checkpoint_.tensors) {
-      if (used_.contains(&tensor)) continue;
+      if (used_.contains(&tensor) || tensor.name.ends_with("embeddings.position_ids")) continue;  // 0, 1, 2, …
       bool predicts = tensor.name.starts_with("mtp.");
       for (int64_t i = first; i < first + model_.spec.prediction_layers && !predicts; i++)
         predicts = tensor.name.find((gguf() ? "blk." : "layers.") + std::to_string(i) + ".") != std::string::npos;

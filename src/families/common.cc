@@ -211,6 +211,12 @@ RopeSpec rope_from_config(FieldReader& r, std::string_view kind, int64_t rotated
   return rope;
 }
 
+int64_t classification_labels(FieldReader& r) {
+  int64_t labels = 0;
+  while (labels < kMaxLayers && r.has("id2label." + std::to_string(labels))) labels++;
+  return r.integer_or("num_labels", 1, kMaxDimension, labels > 0 ? labels : 2);
+}
+
 int64_t rotated_dimensions(FieldReader& r, int64_t head_dim, double default_share) {
   if (r.has("rotary_dim")) return r.integer("rotary_dim", 0, kMaxDimension);
   const double share =

@@ -34,6 +34,9 @@ std::string text_prefix(const Checkpoint& checkpoint);
 RopeSpec rope_from_config(FieldReader& reader, std::string_view kind, int64_t rotated, int64_t context,
                           double default_theta);
 
+// The labels of a classification head: as many as id2label names, two unless it says so.
+int64_t classification_labels(FieldReader& reader);
+
 // How many dimensions of a head are rotated: rotary_dim, or the share partial_rotary_factor.
 int64_t rotated_dimensions(FieldReader& reader, int64_t head_dim, double default_share = 1.0);
 

@@ -9,10 +9,10 @@ namespace kinglet {
 namespace {
 
 const Family* const kFamilies[] = {
-    &kLlama,          &kMistral,   &kMistral3,     &kMixtral,    &kSmolLM3,   &kPhi3,      &kQwen2,     &kQwen3,
-    &kQwen2Moe,       &kQwen3Moe,  &kQwen3Next,    &kQwen35,     &kGemma2,    &kGemma3,    &kDeepSeek,  &kGlm,
-    &kGlm4,           &kGlm4Moe,   &kHunyuanDense, &kHunyuanMoe, &kHunyuanV3, &kMiniMax01, &kMiniMaxM2, &kGptOss,
-    &kDeepSeekSparse, &kGlmSparse, &kKimiLinear,   &kMiniMaxM3,  &kGemma4,    &kDeepSeekV4};
+    &kLlama,          &kMistral,   &kMistral3,     &kMixtral,    &kSmolLM3,   &kPhi3,       &kQwen2,     &kQwen3,
+    &kQwen2Moe,       &kQwen3Moe,  &kQwen3Next,    &kQwen35,     &kGemma2,    &kGemma3,     &kDeepSeek,  &kGlm,
+    &kGlm4,           &kGlm4Moe,   &kHunyuanDense, &kHunyuanMoe, &kHunyuanV3, &kMiniMax01,  &kMiniMaxM2, &kGptOss,
+    &kDeepSeekSparse, &kGlmSparse, &kKimiLinear,   &kMiniMaxM3,  &kGemma4,    &kDeepSeekV4, &kBert};
 
 std::span<const std::string_view> architectures(const Family& family, CheckpointFormat format) {
   return format == CheckpointFormat::kGguf ? family.gguf_architectures : family.hf_architectures;

@@ -14,5 +14,6 @@ extern const Family kGlm, kGlm4, kGlm4Moe;
 extern const Family kHunyuanDense, kHunyuanMoe, kHunyuanV3;
 extern const Family kMiniMax01, kMiniMaxM2, kMiniMaxM3;
 extern const Family kGptOss;
+extern const Family kBert;
 
 }  // namespace kinglet

@@ -45,7 +45,14 @@ struct BoundModel {
   std::vector<std::string> kept;     // tensors of layers that predict further tokens: for speculation
   std::vector<std::string> ignored;  // tensors of the file that nothing uses, by name
 
+  bool headless = false;  // the output head, if there is one, is not to be used
+
   const BoundTensor* find(Slot slot, int layer = -1) const;  // the first; nullptr when absent
+  // Whether logits are computed: encoders, embedding models and classifiers have no output head.
+  bool has_head() const {
+    return !headless && !spec.is_encoder() && spec.labels == 0 &&
+           (spec.tied_embeddings || find(Slot::kOutput) != nullptr);
+  }
   void add(const BoundTensor& tensor);
   const LayerSpec* layer_of(const BoundTensor& tensor) const {
     return tensor.layer < 0 ? nullptr : &spec.layers[static_cast<size_t>(tensor.layer)];

@@ -87,6 +87,7 @@ struct AttentionSpec {
   // Ministral 3: queries are multiplied by 1 + query_growth * ln(1 + floor(position / growth_span)); 0: not.
   double query_growth = 0.0;
   int64_t growth_span = 0;
+  bool causal = true;  // false: a token sees the whole text
   // Gemma 4: the keys and values of an earlier layer of the same shape are read, and this layer stores none; -1: its
   // own.
   int64_t kv_layer = -1;
@@ -137,6 +138,7 @@ struct MoeSpec {
 
 struct FfnSpec {
   int64_t hidden = 0;  // width of gate and up of a dense layer
+  bool gated = true;   // false: there is no gate, the activation is on up
   FfnActivation activation = FfnActivation::kSilu;
   double limit = 7.0;    // kSiluClamped, kSwigluOai: bound of gate and up
   double alpha = 1.702;  // kSwigluOai: factor in the sigmoid
@@ -157,9 +159,21 @@ struct LayerSpec {
   // residual += norm(up · (act(gate · residual) * x)). The same number in every layer.
   int64_t input_dim = 0;
   bool scaled = false;  // the residual stream is multiplied by a learned number behind the layer
+  // BERT: a block reads the residual stream as it is, which is normed behind it: mean taken out, with a bias.
+  bool norms_behind = false;
 
   bool recurs() const { return mixer > Mixer::kCompressedAttention; }
   bool operator==(const LayerSpec&) const = default;
+};
+
+// Encoders of text (BERT, arXiv 1810.04805): the residual stream begins with the sum of a token's, its position's and
+// its type's embedding, normed. They have no output head.
+struct EncoderSpec {
+  int64_t positions = 0;        // rows of the position embedding; 0: no encoder
+  int64_t position_offset = 0;  // row of position 0
+  int64_t token_types = 0;
+  bool pooler = false;  // a dense layer and tanh over the first token, before a classification head
+  bool operator==(const EncoderSpec&) const = default;
 };
 
 struct ModelSpec {
@@ -171,6 +185,8 @@ struct ModelSpec {
   double final_soft_cap = 0.0;
   double logit_scale = 1.0;
   bool tied_embeddings = false;  // the output head is the embedding
+  EncoderSpec encoder;
+  int64_t labels = 0;  // of a classification head over one token's state; 0: there is none
   std::vector<LayerSpec> layers;
   // Hyper-connections (DeepSeek-V4): the residual stream is so many copies wide; learned weights, normalised in so many
   // iterations, say how they are mixed into a block's input, and with its result. 1: an ordinary stream.
@@ -178,6 +194,8 @@ struct ModelSpec {
   double stream_epsilon = 0.0;
   // Layers that predict further tokens (MTP) stand behind the others in a checkpoint. They are kept for speculation.
   int64_t prediction_layers = 0;
+
+  bool is_encoder() const { return encoder.positions > 0; }
 };
 
 }  // namespace kinglet

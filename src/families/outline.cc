@@ -57,6 +57,9 @@ class Outliner {
       case Slot::kUpBias:
       case Slot::kDownBias:
         return ffn_bias_;
+      case Slot::kPooler:
+      case Slot::kPoolerBias:
+        return true;  // where it applies
       case Slot::kSelectionBias:
         return layer(i)->ffn.moe.scoring == MoeSpec::Scoring::kSigmoid ||
                layer(i)->ffn.moe.scoring == MoeSpec::Scoring::kSqrtSoftplus;

@@ -25,6 +25,14 @@ constexpr SlotInfo kSlots[] = {
     {"stream weights of the head", SlotKind::kMatrix},
     {"stream base of the head", SlotKind::kVector},
     {"stream scale of the head", SlotKind::kVector},
+    {"position embedding", SlotKind::kMatrix},
+    {"token type embedding", SlotKind::kMatrix},
+    {"embedding norm", SlotKind::kVector},
+    {"embedding norm bias", SlotKind::kVector},
+    {"pooler", SlotKind::kMatrix},
+    {"pooler bias", SlotKind::kVector},
+    {"classification head", SlotKind::kMatrix},
+    {"classification bias", SlotKind::kVector},
     {"attention norm", SlotKind::kVector},
     {"query", SlotKind::kMatrix},
     {"key", SlotKind::kMatrix},
@@ -116,6 +124,8 @@ constexpr SlotInfo kSlots[] = {
     {"layer input up-projection", SlotKind::kMatrix},
     {"norm behind the layer input", SlotKind::kVector},
     {"layer scale", SlotKind::kVector},
+    {"attention norm bias", SlotKind::kVector},
+    {"ffn norm bias", SlotKind::kVector},
 };
 static_assert(std::size(kSlots) == kSlotCount);
 
@@ -151,6 +161,16 @@ SlotShape model_shape(Slot slot, const ModelSpec& spec) {
       return vector_of(spec.streams);
     case Slot::kHeadStreamsScale:
       return vector_of(1);
+    case Slot::kPositionEmbedding:
+      return {1, spec.encoder.positions, spec.width};
+    case Slot::kTokenTypes:
+      return {1, spec.encoder.token_types, spec.width};
+    case Slot::kPooler:
+      return {1, spec.width, spec.width};
+    case Slot::kClassifier:
+      return {1, spec.labels, spec.width};
+    case Slot::kClassifierBias:
+      return vector_of(spec.labels);
     default:
       return vector_of(spec.width);
   }
@@ -340,6 +360,8 @@ SlotShape layer_shape(Slot slot, int64_t width, const LayerSpec& layer) {
     case Slot::kExpertNorm:
     case Slot::kExpertPostNorm:
     case Slot::kPostInputNorm:
+    case Slot::kAttentionNormBias:
+    case Slot::kFfnNormBias:
     case Slot::kAttentionOutputBias:
     case Slot::kDownBias:
       return vector_of(width);
@@ -446,9 +468,10 @@ bool attention_applies(Slot slot, const LayerSpec& layer) {
 bool ffn_applies(Slot slot, const FfnSpec& ffn) {
   switch (slot) {
     case Slot::kGate:
+    case Slot::kGateBias:
+      return ffn.gated && (ffn.moe.experts == 0 || ffn.moe.beside_dense);
     case Slot::kUp:
     case Slot::kDown:
-    case Slot::kGateBias:
     case Slot::kUpBias:
     case Slot::kDownBias:
       return ffn.moe.experts == 0 || ffn.moe.beside_dense;
@@ -487,6 +510,9 @@ bool layer_applies(Slot slot, const LayerSpec& layer) {
       return layer.input_dim > 0;
     case Slot::kLayerScale:
       return layer.scaled;
+    case Slot::kAttentionNormBias:
+    case Slot::kFfnNormBias:
+      return layer.norms_behind;
     case Slot::kDensePostNorm:
     case Slot::kExpertNorm:
     case Slot::kExpertPostNorm:
@@ -535,9 +561,29 @@ SlotShape slot_shape(Slot slot, const ModelSpec& spec, const LayerSpec* layer) {
 
 bool slot_applies(Slot slot, const ModelSpec& spec, const LayerSpec* layer) {
   if (layer) return is_stream_slot(slot) ? spec.streams > 1 : layer_applies(slot, *layer);
-  if (slot >= Slot::kLayerEmbedding && slot <= Slot::kLayerProjectionNorm) return spec.layers[0].input_dim > 0;
-  if (slot >= Slot::kHeadStreams && slot <= Slot::kHeadStreamsScale) return spec.streams > 1;
-  return true;
+  switch (slot) {
+    case Slot::kLayerEmbedding:
+    case Slot::kLayerProjection:
+    case Slot::kLayerProjectionNorm:
+      return spec.layers[0].input_dim > 0;
+    case Slot::kHeadStreams:
+    case Slot::kHeadStreamsBase:
+    case Slot::kHeadStreamsScale:
+      return spec.streams > 1;
+    case Slot::kPositionEmbedding:
+    case Slot::kTokenTypes:
+    case Slot::kEmbeddingNorm:
+    case Slot::kEmbeddingNormBias:
+      return spec.is_encoder();
+    case Slot::kPooler:
+    case Slot::kPoolerBias:
+      return spec.encoder.pooler;
+    case Slot::kClassifier:
+    case Slot::kClassifierBias:
+      return spec.labels > 0;
+    default:
+      return true;
+  }
 }
 
 }  // namespace kinglet

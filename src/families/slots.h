@@ -22,6 +22,14 @@ enum class Slot : uint8_t {
   kHeadStreams,  // hyper-connections: the logits of a mixture of the streams, here of the last one before the head
   kHeadStreamsBase,
   kHeadStreamsScale,
+  kPositionEmbedding,  // of an encoder
+  kTokenTypes,
+  kEmbeddingNorm,
+  kEmbeddingNormBias,
+  kPooler,
+  kPoolerBias,
+  kClassifier,
+  kClassifierBias,
   kAttentionNorm,
   kQ,
   kK,
@@ -120,6 +128,9 @@ enum class Slot : uint8_t {
   kInputUp,
   kPostInputNorm,
   kLayerScale,
+  // of norms behind a block
+  kAttentionNormBias,
+  kFfnNormBias,
   kCount
 };
 inline constexpr size_t kSlotCount = static_cast<size_t>(Slot::kCount);

@@ -28,6 +28,8 @@ class SpecCheck {
     within("prediction layers", spec_.prediction_layers, 0, kMaxLayers);
     finite("norm epsilon", spec_.norm_epsilon);
     check_streams();
+    within("labels of the classification head", spec_.labels, 0, kMaxDimension);
+    if (spec_.is_encoder()) check_encoder(spec_.encoder);
     if (status_.ok() && spec_.layers[0].input_dim != 0)
       product("floats of the layers' inputs", std::ssize(spec_.layers), spec_.layers[0].input_dim, kMaxRows);
     for (layer_ = 0; status_.ok() && layer_ < std::ssize(spec_.layers); layer_++) {
@@ -90,6 +92,15 @@ class SpecCheck {
     for (const double factor : {layer.mixer_alpha, layer.mixer_beta, layer.ffn_alpha, layer.ffn_beta})
       finite("factor of the residual", factor);
     if (status_.ok()) count_values(layer);
+  }
+
+  void check_encoder(const EncoderSpec& e) {
+    within("rows of the position embedding", e.positions, 1, kMaxContext);
+    within("row of the first position", e.position_offset, 0, e.positions - 1);
+    within("token types", e.token_types, 1, kMaxDimension);
+    within("context", spec_.context, 1, e.positions - e.position_offset);
+    product("values of the position embedding", e.positions, spec_.width, kMaxSlotValues);
+    product("values of the token types", e.token_types, spec_.width, kMaxSlotValues);
   }
 
   void check_attention(const LayerSpec& layer) {

@@ -44,6 +44,12 @@ struct Checkpoint {
     std::string tiktoken_model;   // tiktoken.model
   } side_files;
 
+  // What sentence-transformers keeps in such a folder, flattened: modules.json ("modules.0.type", …), the settings of
+  // its pooling (1_Pooling/config.json) and of its texts (sentence_bert_config.json). Without keys where absent.
+  struct SentenceFiles {
+    Metadata modules, pooling, texts;
+  } sentence_files;
+
   // nullptr when absent.
   const TensorView* find(std::string_view name) const;
 

@@ -69,6 +69,24 @@ Status read_side_files(const fs::path& folder, Checkpoint::SideFiles& side) {
   return {};
 }
 
+Status read_sentence_files(const fs::path& folder, Checkpoint::SentenceFiles& files) {
+  struct {
+    const char* name;
+    Metadata& to;
+  } const all[] = {{"modules.json", files.modules},
+                   {"1_Pooling/config.json", files.pooling},
+                   {"sentence_bert_config.json", files.texts}};
+  for (const auto& file : all) {
+    const fs::path path = folder / file.name;
+    KL_TRY(auto contents, read_optional(path, kMostConfigBytes));
+    if (!contents) continue;
+    // modules.json is a list; members of an object have names.
+    if (&file.to == &files.modules) contents = "{\"modules\":" + *contents + "}";
+    KL_TRY(file.to, flatten_config(*contents, path.string()));
+  }
+  return {};
+}
+
 // A file named by an index must lie in the folder itself: no separators, no parent, nothing hidden.
 bool is_plain_file_name(const std::string& name) {
   return !name.empty() && name.size() < 256 && name[0] != '.' && name.ends_with(".safetensors") &&
@@ -233,6 +251,7 @@ Result<std::shared_ptr<const Checkpoint>> open_hf_folder(const std::string& path
     }
     checkpoint->metadata = Metadata(config_path);
   }
+  KL_RETURN_IF_ERROR(read_sentence_files(folder, checkpoint->sentence_files));
   KL_RETURN_IF_ERROR(add_tensors(*checkpoint, folder));
   if (checkpoint->tensors.empty() && !options.vocabulary_only) {
     return Error{ErrorCode::kNotFound, path + ": expected *.safetensors files with tensors, found none"};

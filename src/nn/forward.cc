@@ -8,14 +8,45 @@
 #include "nn/rope.h"
 
 namespace kinglet {
+namespace {
+
+Activation activation_of(FfnActivation activation) {
+  switch (activation) {
+    case FfnActivation::kSilu:
+      break;
+    case FfnActivation::kGeluTanh:
+      return Activation::kGeluTanh;
+    case FfnActivation::kGeluErf:
+      return Activation::kGeluErf;
+    case FfnActivation::kSiluClamped:
+      return Activation::kClampedSilu;
+    case FfnActivation::kSwigluOai:
+      return Activation::kClampedSwiglu;
+  }
+  return Activation::kSilu;
+}
+
+}  // namespace
 
 ForwardPass::ForwardPass(Model::State& model, std::span<const StepSlice> slices)
     : model_(model), compute_(model.compute), spec_(model.bound.spec), work_(model.work), slices_(slices) {
   for (const StepSlice& slice : slices) tokens_ += static_cast<int64_t>(slice.tokens.size());
-  KL_CHECK(tokens_ > 0 && tokens_ <= Model::kMaxStepTokens, "a step has 1 to kMaxStepTokens tokens");
+  KL_CHECK(tokens_ > 0 && tokens_ <= model.step_tokens, "a step has 1 to max_step_tokens() tokens");
 }
 
 std::span<const float> ForwardPass::run() {
+  const int64_t rows = run_layers();
+  if (rows > 0) output_head(rows);
+  return {work_.logits.as<float>(), static_cast<size_t>(rows * spec_.vocabulary)};
+}
+
+std::span<const float> ForwardPass::run_to_states() {
+  const int64_t rows = run_layers();
+  if (rows > 0) norm_selected(rows);
+  return {work_.selected.as<float>(), static_cast<size_t>(rows * spec_.width)};
+}
+
+int64_t ForwardPass::run_layers() {
   number_positions();
   embed();
   if (spec_.layers[0].input_dim > 0) make_layer_inputs();
@@ -26,9 +57,7 @@ std::span<const float> ForwardPass::run() {
     if (spec_.layers[layer].scaled)
       scale(compute_, residual(), spec_.width, weights(layer).vector(Slot::kLayerScale).front(), tokens_, spec_.width);
   }
-  const int64_t rows = select_rows();
-  if (rows > 0) output_head(rows);
-  return {work_.logits.as<float>(), static_cast<size_t>(rows * spec_.vocabulary)};
+  return select_rows();
 }
 
 // ---- before the layers
@@ -45,6 +74,7 @@ void ForwardPass::embed() {
   if (spec_.embedding_scale != 1.0)
     scale(compute_, residual(), spec_.width, static_cast<float>(spec_.embedding_scale), tokens_, spec_.width);
   if (spec_.streams > 1) spread_streams();
+  if (spec_.is_encoder()) add_places_and_types();
 }
 
 void ForwardPass::decode_tokens(const TensorView& table, float* rows) {
@@ -59,11 +89,23 @@ void ForwardPass::decode_tokens(const TensorView& table, float* rows) {
 
 // ---- a layer's blocks
 
+void ForwardPass::begin_block(size_t layer, Slot streams, Slot slot) {
+  work_.scratch.clear();
+  if (spec_.layers[layer].norms_behind) return set_input(residual(), spec_.width);
+  norm(block_input(layer, streams), weights(layer).vector(slot), spec_.width, normed());
+  set_input(normed(), spec_.width);
+}
+
+void ForwardPass::end_block(size_t layer, Slot slot, Slot bias) {
+  if (!spec_.layers[layer].norms_behind) return;
+  const SlotWeights& w = weights(layer);
+  layer_norm(compute_, residual(), spec_.width, w.vector(slot).data(), w.vector(bias).data(), epsilon(), tokens_,
+             spec_.width, residual(), spec_.width);
+}
+
 void ForwardPass::mixer_block(size_t layer) {
   const LayerSpec& l = spec_.layers[layer];
-  work_.scratch.clear();
-  norm(block_input(layer, Slot::kMixerStreams), weights(layer).vector(Slot::kAttentionNorm), spec_.width, normed());
-  set_input(normed(), spec_.width);
+  begin_block(layer, Slot::kMixerStreams, Slot::kAttentionNorm);
   switch (l.mixer) {
     case Mixer::kAttention:
       attention_mixer(layer);
@@ -85,13 +127,12 @@ void ForwardPass::mixer_block(size_t layer) {
       break;
   }
   add_branch(weights(layer).vector(Slot::kPostAttentionNorm), l, l.mixer_alpha, l.mixer_beta);
+  end_block(layer, Slot::kAttentionNorm, Slot::kAttentionNormBias);
 }
 
 void ForwardPass::ffn_block(size_t layer) {
   const LayerSpec& l = spec_.layers[layer];
-  work_.scratch.clear();
-  norm(block_input(layer, Slot::kFfnStreams), weights(layer).vector(Slot::kFfnNorm), spec_.width, normed());
-  set_input(normed(), spec_.width);
+  begin_block(layer, Slot::kFfnStreams, Slot::kFfnNorm);
   if (l.ffn.moe.beside_dense)
     dense_and_expert_ffn(layer);
   else if (l.ffn.moe.experts > 0)
@@ -99,6 +140,7 @@ void ForwardPass::ffn_block(size_t layer) {
   else
     dense_ffn(layer);
   add_branch(weights(layer).vector(Slot::kPostFfnNorm), l, l.ffn_alpha, l.ffn_beta);
+  end_block(layer, Slot::kFfnNorm, Slot::kFfnNormBias);
 }
 
 void ForwardPass::attention_mixer(size_t layer) {
@@ -118,6 +160,7 @@ void ForwardPass::attention_mixer(size_t layer) {
   params.scale = attention_scale(a);
   params.soft_cap = static_cast<float>(a.soft_cap);
   params.window = a.window;
+  params.causal = a.causal;
   params.sinks = a.sinks ? w.vector(Slot::kSinks).data() : nullptr;
   read_chosen(a.indexer, params);
   attention(compute_, model_.kv_layouts[layer], params, work_.sequences, q, q_width, attended, out_width);
@@ -173,12 +216,17 @@ void ForwardPass::norm_and_rotate(size_t layer, float* x, int64_t heads, const s
 void ForwardPass::dense_ffn(size_t layer) {
   const SlotWeights& w = weights(layer);
   const FfnSpec& f = spec_.layers[layer].ffn;
-  float* gate = work_.scratch.take(tokens_, f.hidden);
   float* up = work_.scratch.take(tokens_, f.hidden);
-  product(w.matrix(Slot::kGate), w.vector(Slot::kGateBias), gate);
   product(w.matrix(Slot::kUp), w.vector(Slot::kUpBias), up);
-  activate(f, gate, up, f.hidden, tokens_, f.hidden);
-  set_input(gate, f.hidden);
+  if (f.gated) {
+    float* gate = work_.scratch.take(tokens_, f.hidden);
+    product(w.matrix(Slot::kGate), w.vector(Slot::kGateBias), gate);
+    activate(f, gate, up, f.hidden, tokens_, f.hidden);
+    set_input(gate, f.hidden);
+  } else {
+    kinglet::activate(compute_, activation_of(f.activation), up, f.hidden, tokens_, f.hidden);
+    set_input(up, f.hidden);
+  }
   product(w.matrix(Slot::kDown), w.vector(Slot::kDownBias), branch());
 }
 
@@ -200,11 +248,18 @@ int64_t ForwardPass::select_rows() {
   return rows;
 }
 
+void ForwardPass::norm_selected(int64_t rows) {
+  if (spec_.is_encoder()) return;  // the last block's norm is behind it
+  if (spec_.streams > 1) collapse_selected(rows);
+  float* x = work_.selected.as<float>();
+  rms_norm(compute_, x, spec_.width, model_.weights.model.vector(Slot::kOutputNorm).data(), epsilon(), rows,
+           spec_.width, x, spec_.width);
+}
+
 void ForwardPass::output_head(int64_t rows) {
   float *x = work_.selected.as<float>(), *logits = work_.logits.as<float>();
   const SlotWeights& w = model_.weights.model;
-  if (spec_.streams > 1) collapse_selected(rows);
-  rms_norm(compute_, x, spec_.width, w.vector(Slot::kOutputNorm).data(), epsilon(), rows, spec_.width, x, spec_.width);
+  norm_selected(rows);
   work_.input.set(x, rows, spec_.width, spec_.width);
   linear(compute_, model_.options.compute, w.matrix(Slot::kOutput), work_.input, logits, spec_.vocabulary);
   if (spec_.logit_scale != 1.0)
@@ -223,27 +278,10 @@ void ForwardPass::rotate(size_t layer, float* x, int64_t ld, int64_t heads, int6
 }
 
 void ForwardPass::activate(const FfnSpec& ffn, float* gate, const float* up, int64_t ldu, int64_t rows, int64_t n) {
-  Activation act = Activation::kSilu;
-  switch (ffn.activation) {
-    case FfnActivation::kSilu:
-      break;
-    case FfnActivation::kGeluTanh:
-      act = Activation::kGeluTanh;
-      break;
-    case FfnActivation::kGeluErf:
-      act = Activation::kGeluErf;
-      break;
-    case FfnActivation::kSiluClamped:
-      act = Activation::kClampedSilu;
-      break;
-    case FfnActivation::kSwigluOai:
-      act = Activation::kClampedSwiglu;
-      break;
-  }
   ActivationParams params;
   params.limit = static_cast<float>(ffn.limit);
   params.alpha = static_cast<float>(ffn.alpha);
-  gated_activation(compute_, act, gate, n, up, ldu, rows, n, params);
+  gated_activation(compute_, activation_of(ffn.activation), gate, n, up, ldu, rows, n, params);
 }
 
 void ForwardPass::add_branch(const std::vector<float>& post_norm, const LayerSpec& layer, double alpha, double beta) {
@@ -274,7 +312,12 @@ void ForwardPass::locate_pages(uint64_t offset) {
 }
 
 std::span<const float> Model::forward(std::span<const StepSlice> slices) {
+  KL_CHECK(state_->bound.has_head(), "logits of a model without an output head");
   return ForwardPass(*state_, slices).run();
+}
+
+std::span<const float> Model::states(std::span<const StepSlice> slices) {
+  return ForwardPass(*state_, slices).run_to_states();
 }
 
 }  // namespace kinglet

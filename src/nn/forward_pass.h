@@ -15,15 +15,20 @@ class ForwardPass {
  public:
   ForwardPass(Model::State& model, std::span<const StepSlice> slices);
   std::span<const float> run();
+  std::span<const float> run_to_states();
 
  private:
   // Before the layers.
   void number_positions();
   void embed();
+  void add_places_and_types();                               // encoder.cc
   void decode_tokens(const TensorView& table, float* rows);  // a row of the table for each token
   void make_layer_inputs();                                  // layer_inputs.cc
 
-  // A layer: residual += branch(norm(residual)), twice. A mixer or ffn reads work_.normed and writes work_.branch.
+  // A layer: residual += branch(norm(residual)), twice; an encoder's: residual = norm(residual + branch(residual)). A
+  // mixer or ffn reads the product's input and writes work_.branch.
+  void begin_block(size_t layer, Slot streams, Slot norm);
+  void end_block(size_t layer, Slot norm, Slot bias);
   void mixer_block(size_t layer);
   void ffn_block(size_t layer);
   void input_block(size_t layer);  // layer_inputs.cc
@@ -38,7 +43,9 @@ class ForwardPass {
   void dense_and_expert_ffn(size_t layer);
 
   // After the layers.
+  int64_t run_layers();  // returns the rows selected
   int64_t select_rows();
+  void norm_selected(int64_t rows);
   void output_head(int64_t rows);
 
   // ---- the small steps

@@ -89,23 +89,30 @@ int64_t context_for(const ModelSpec& spec, const ModelOptions& options) {
   return options.context > 0 ? options.context : spec.context;
 }
 
+// An encoder sees a text as a whole or not at all.
+int64_t step_tokens(const ModelSpec& spec, int64_t context) {
+  return spec.is_encoder() ? std::max(Model::kMaxStepTokens, context) : Model::kMaxStepTokens;
+}
+
 MemoryPlan make_plan(const BoundModel& bound, const ModelOptions& options) {
   const ModelSpec& spec = bound.spec;
   MemoryPlan plan;
   plan.weight_bytes = packed_weight_bytes(bound);
   for (const LayerSpec& layer : spec.layers) {
-    plan.page_bytes += layout_of(layer, options).page_bytes() + index_layout_of(layer, options).page_bytes() +
-                       entry_layout_of(layer, options).keys.page_bytes();
+    const uint64_t bytes = layout_of(layer, options).page_bytes() + index_layout_of(layer, options).page_bytes() +
+                           entry_layout_of(layer, options).keys.page_bytes();
+    plan.page_bytes = spec.is_encoder() ? std::max(plan.page_bytes, bytes) : plan.page_bytes + bytes;
     plan.state_bytes += recurrent_state_bytes(layer);
   }
   plan.kv_bytes_per_token = plan.page_bytes / static_cast<uint64_t>(options.page_positions);
   for (const RopeSpec& rope : distinct_ropes(spec))
     plan.rope_bytes +=
         static_cast<uint64_t>(context_for(spec, options)) * static_cast<uint64_t>(rope.rotated) * sizeof(float);
-  const int64_t step = Model::kMaxStepTokens;
+  const int64_t step = step_tokens(spec, context_for(spec, options));
   // A usual step asks for one row of logits a sequence; 16 stand for them here.
   const int64_t row = (2 * spec.streams + 2) * spec.width + std::ssize(spec.layers) * spec.layers[0].input_dim;
-  const int64_t floats = row * step + scratch_floats(spec, step) + 16 * spec.vocabulary;
+  const int64_t floats =
+      row * step + scratch_floats(spec, step) + (spec.is_encoder() ? int64_t{0} : 16 * spec.vocabulary);
   plan.working_bytes = static_cast<uint64_t>(floats) * sizeof(float);
   plan.working_bytes +=
       static_cast<uint64_t>(step * chosen_rows(spec) * words_of_bits(context_for(spec, options))) * sizeof(uint64_t);
@@ -127,6 +134,13 @@ Status check_options(const ModelOptions& options) {
   return {};
 }
 
+// Learned places end somewhere.
+Status check_places(const ModelSpec& spec, int64_t context) {
+  if (!spec.is_encoder() || context <= spec.context) return {};
+  return Error{ErrorCode::kInvalid, "context: found " + std::to_string(context) + " tokens, expected at most the " +
+                                        std::to_string(spec.context) + " that the model has learned places for"};
+}
+
 Status check_memory(const MemoryPlan& plan, const ModelOptions& options, const std::string& path) {
   const uint64_t available = options.memory_limit > 0 ? options.memory_limit : available_memory_bytes();
   const uint64_t needed = plan.weight_bytes + plan.rope_bytes + plan.working_bytes + plan.page_bytes + plan.state_bytes;
@@ -140,12 +154,16 @@ Status check_memory(const MemoryPlan& plan, const ModelOptions& options, const s
                    " are available. Use a smaller model or quantisation, or a shorter context"};
 }
 
-Status allocate_rows(AlignedBuffer& buffer, int64_t columns) {
-  KL_TRY(buffer, AlignedBuffer::allocate(static_cast<size_t>(Model::kMaxStepTokens * columns) * sizeof(float)));
-  return {};
-}
+struct WorkspaceSize {
+  int64_t context = 0, tokens = 0;  // of the longest step
+  bool head = true;
+};
 
-Status allocate_workspace(Workspace& work, const ModelSpec& spec, const ModelOptions& options, int64_t context) {
+Status allocate_workspace(Workspace& work, const ModelSpec& spec, const ModelOptions& options, WorkspaceSize size) {
+  const auto allocate_rows = [&size](AlignedBuffer& buffer, int64_t columns) -> Status {
+    KL_TRY(buffer, AlignedBuffer::allocate(static_cast<size_t>(size.tokens * columns) * sizeof(float)));
+    return {};
+  };
   struct {
     AlignedBuffer& buffer;
     int64_t columns;
@@ -153,15 +171,15 @@ Status allocate_workspace(Workspace& work, const ModelSpec& spec, const ModelOpt
                    {work.normed, spec.width},
                    {work.branch, spec.width},
                    {work.selected, spec.streams * spec.width},
-                   {work.logits, spec.vocabulary},
+                   {work.logits, size.head ? spec.vocabulary : 0},
                    {work.layer_inputs, std::ssize(spec.layers) * spec.layers[0].input_dim}};
   for (const auto& a : all) KL_RETURN_IF_ERROR(allocate_rows(a.buffer, a.columns));
-  if (const int64_t words = chosen_rows(spec) * words_of_bits(context); words > 0)
+  if (const int64_t words = chosen_rows(spec) * words_of_bits(size.context); words > 0)
     KL_RETURN_IF_ERROR(allocate_rows(work.chosen, words * int64_t{sizeof(uint64_t) / sizeof(float)}));
-  const GatherBytes gathered = gather_bytes(spec, options, context);
+  const GatherBytes gathered = gather_bytes(spec, options, size.context);
   KL_TRY(work.entries, AlignedBuffer::allocate(gathered.entries));
   KL_TRY(work.index_entries, AlignedBuffer::allocate(gathered.index));
-  return work.scratch.reserve(scratch_floats(spec, Model::kMaxStepTokens));
+  return work.scratch.reserve(scratch_floats(spec, size.tokens));
 }
 
 // Rotary tables, page layout and scratch of a model whose weights are there.
@@ -179,7 +197,8 @@ Status prepare(Model::State& s) {
     s.rope_of_layer.push_back(at == ropes.end() ? -1 : static_cast<int>(at - ropes.begin()));
     s.kv_layouts.push_back(layout_of(layer, s.options));
     s.kv_offsets.push_back(offset);
-    offset += s.kv_layouts.back().page_bytes();
+    // What an encoder's layer stored is of no use to the next one, which takes its place.
+    if (!spec.is_encoder()) offset += s.kv_layouts.back().page_bytes();
     if (layer.attention.shares_kv()) {
       const auto source = static_cast<size_t>(layer.attention.kv_layer);
       s.kv_layouts.back() = s.kv_layouts[source];
@@ -195,7 +214,7 @@ Status prepare(Model::State& s) {
     state_offset += recurrent_state_bytes(layer);
     s.lightning_decay.push_back(lightning_decay(layer));
   }
-  return allocate_workspace(s.work, spec, s.options, s.context);
+  return allocate_workspace(s.work, spec, s.options, {s.context, s.step_tokens, s.bound.has_head()});
 }
 
 }  // namespace
@@ -208,9 +227,12 @@ Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const Checkpoint> che
   auto s = std::make_unique<State>();
   KL_TRY(s->isa, choose_isa_level(options.isa));
   KL_TRY(s->bound, bind_model(*checkpoint));
+  s->bound.headless = options.states_only;
   s->checkpoint = std::move(checkpoint);
   s->options = options;
   s->context = context_for(s->bound.spec, options);
+  s->step_tokens = step_tokens(s->bound.spec, s->context);
+  KL_RETURN_IF_ERROR(check_places(s->bound.spec, s->context));
   s->plan = make_plan(s->bound, options);
   KL_RETURN_IF_ERROR(check_memory(s->plan, options, s->checkpoint->path));
   s->pool = std::make_unique<ThreadPool>(options.threads);
@@ -241,6 +263,9 @@ int Model::threads() const {
 }
 int64_t Model::context() const {
   return state_->context;
+}
+int64_t Model::max_step_tokens() const {
+  return state_->step_tokens;
 }
 std::vector<std::string> Model::notes() const {
   return state_->notes;

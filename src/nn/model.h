@@ -21,6 +21,7 @@ struct ModelOptions {
   KvType kv_type = KvType::kF16;
   int64_t page_positions = 64;  // positions in a KV page, a multiple of 16
   int64_t context = 0;          // longest sequence to prepare for (rope tables); 0: what the model was trained for
+  bool states_only = false;     // no logits will be asked for: the output head stays in the file
   std::string isa;              // forces an instruction set level by name; empty: the best
   int threads = 0;              // 0: default_thread_count()
   uint64_t memory_limit = 0;    // bytes the model may take; 0: what the machine has available
@@ -50,6 +51,7 @@ struct StepSlice {
   std::span<std::byte* const> pages;
   LogitRows logits = LogitRows::kLast;
   std::byte* state = nullptr;
+  std::span<const int32_t> types = {};  // of an encoder's tokens, in [0, token_types); empty: all 0
 };
 
 class Model {
@@ -70,13 +72,22 @@ class Model {
   // Bytes of weights a token's generation reads (embedding rows excluded): for bench and the roofline.
   uint64_t weight_bytes_per_token() const;
 
-  // Tokens in a step at most; forward() KL_CHECKs it. More are split by the caller.
+  // Tokens in a step at most; forward() KL_CHECKs it. More are split by the caller; an encoder's text is one slice, the
+  // whole of it, and a step takes the longest.
   static constexpr int64_t kMaxStepTokens = 512;
+  int64_t max_step_tokens() const;
 
   // Runs one step. Token ids must be in [0, vocabulary) and positions below context() (checked by the caller: engine).
   // Returns the logits of the rows asked for, slice by slice, [rows][vocabulary], valid until the next call. Not
   // thread-safe: one caller (the engine thread) at a time.
   std::span<const float> forward(std::span<const StepSlice> slices);
+
+  // As forward(), but returns the rows' states where the output head would read them, [rows][width]: for embeddings.
+  std::span<const float> states(std::span<const StepSlice> slices);
+  // What the classification head makes of one state, [labels]; spec().labels is not 0.
+  std::vector<float> classify(std::span<const float> state);
+  // The logit of one token, by the output head's row as it is stored: also where no head was packed.
+  float token_logit(std::span<const float> state, int32_t token);
 
   // The compute context, for sampling's row operations on the same thread.
   Compute compute() const;

@@ -70,6 +70,7 @@ struct Model::State {
   ModelOptions options;
   MemoryPlan plan;
   int64_t context = 0;
+  int64_t step_tokens = 0;  // at most
   IsaLevel isa = IsaLevel::kPortable;
   std::unique_ptr<ThreadPool> pool;
   Compute compute;

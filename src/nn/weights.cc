@@ -16,9 +16,12 @@ Slot head_slot(const BoundModel& model) {
 }
 
 bool is_packed_slot(const BoundModel& model, Slot slot) {
-  if (slot == Slot::kEmbedding) return head_slot(model) == slot;
+  if (slot == Slot::kEmbedding) return head_slot(model) == slot && model.has_head();
+  if (slot == Slot::kOutput) return model.has_head();
+  if (slot == Slot::kPooler) return model.spec.labels > 0;  // else nothing reads it
   const SlotKind kind = slot_kind(slot);
-  return (kind == SlotKind::kMatrix || kind == SlotKind::kStack) && slot != Slot::kLayerEmbedding;
+  return (kind == SlotKind::kMatrix || kind == SlotKind::kStack) && slot != Slot::kLayerEmbedding &&
+         slot != Slot::kPositionEmbedding && slot != Slot::kTokenTypes;
 }
 
 // Values of a slice whose columns are moved, as floats of a type that holds them exactly.
@@ -73,6 +76,8 @@ class Packer {
     ModelWeights weights;
     weights.embedding = model_.find(Slot::kEmbedding)->tensor;
     if (const BoundTensor* bound = model_.find(Slot::kLayerEmbedding)) weights.layer_embedding = bound->tensor;
+    if (const BoundTensor* bound = model_.find(Slot::kPositionEmbedding)) weights.positions = bound->tensor;
+    if (const BoundTensor* bound = model_.find(Slot::kTokenTypes)) weights.token_types = bound->tensor;
     weights.layers.resize(model_.spec.layers.size());
     for (size_t at = 0; at < model_.tensors.size(); at++) {
       const BoundTensor& bound = model_.tensors[at];

@@ -40,7 +40,9 @@ class SlotWeights {
 struct ModelWeights {
   const TensorView* embedding = nullptr;        // read row by row from the file's map
   const TensorView* layer_embedding = nullptr;  // the same; null: layers have no inputs of their own
-  SlotWeights model;                            // output norm and head, what makes the layers' inputs, stream weights
+  const TensorView* positions = nullptr;        // of an encoder
+  const TensorView* token_types = nullptr;
+  SlotWeights model;  // output norm and head, what makes the layers' inputs, stream weights
   std::vector<SlotWeights> layers;
 };
 

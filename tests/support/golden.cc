@@ -79,6 +79,32 @@ const std::vector<GoldenModel>& golden_models() {
   return models;
 }
 
+const std::vector<GoldenEncoder>& golden_encoders() {
+  static const std::vector<GoldenEncoder> models = [] {
+    const Json manifest = Json::parse(read_file(kFolder + "encoders.json"));
+    KL_CHECK(manifest.at("format") == 1, "unknown format of encoders.json");
+    std::vector<GoldenEncoder> rows;
+    for (const Json& row : manifest.at("models")) {
+      GoldenEncoder m;
+      m.name = row.at("name");
+      m.folder = path_or_empty(row, "folder");
+      m.gguf = path_or_empty(row, "gguf");
+      if (!row.at("pooling").is_null()) m.pooling = row.at("pooling");
+      m.texts = row.at("texts").get<std::vector<std::vector<int32_t>>>();
+      m.types = row.at("types").get<std::vector<std::vector<int32_t>>>();
+      m.states = read_npy_float(path_or_empty(row, "states")).values;
+      m.embeddings = read_npy_float(path_or_empty(row, "embeddings")).values;
+      if (!row.at("scores").is_null())
+        for (const Json& score : row.at("scores")) m.scores.push_back(score.at(0));
+      if (!row.at("judge").is_null()) m.judge = row.at("judge").get<std::vector<int32_t>>();
+      m.tolerance = row.at("tolerance");
+      rows.push_back(std::move(m));
+    }
+    return rows;
+  }();
+  return models;
+}
+
 RealGolden real_golden(const std::string& name) {
   const std::string stem = kFolder + "real/" + name;
   const Json row = Json::parse(read_file(stem + ".json"));
@@ -96,6 +122,16 @@ RealGolden real_golden(const std::string& name) {
   g.log_sum_exp = read_npy_float(stem + ".lse.npy").values;
   KL_CHECK(g.ids.size() == g.tokens.size() * static_cast<size_t>(g.columns), "ids do not fit the tokens");
   KL_CHECK(g.logits.size() == g.ids.size() && g.log_sum_exp.size() == g.tokens.size(), "arrays do not fit");
+  return g;
+}
+
+SentenceGolden sentence_golden(const std::string& name) {
+  const std::string stem = kFolder + "real/" + name;
+  const Json row = Json::parse(read_file(stem + ".json"));
+  SentenceGolden g;
+  g.texts = row.at("texts").get<std::vector<std::string>>();
+  g.tokens = row.at("tokens").get<std::vector<std::vector<int32_t>>>();
+  g.embeddings = read_npy_float(stem + ".embeddings.npy").values;
   return g;
 }
 

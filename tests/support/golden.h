@@ -24,6 +24,17 @@ struct GoldenModel {
 // Without the rows marked `pending`: families whose golden values are there before their code.
 const std::vector<GoldenModel>& golden_models();
 
+// A row of encoders.json (golden/models/make_encoders.py says what the fields mean).
+struct GoldenEncoder {
+  std::string name, folder, gguf, pooling;
+  std::vector<std::vector<int32_t>> texts, types;
+  std::vector<float> states, embeddings;
+  std::vector<float> scores;   // of a head, one a text; empty: there is none
+  std::vector<int32_t> judge;  // tokens for yes and no, of a reranker without a head of its own
+  double tolerance = 0.0;
+};
+const std::vector<GoldenEncoder>& golden_encoders();
+
 // real/NAME.json and its arrays: for each position `columns` token ids and their logits.
 struct RealGolden {
   std::string name;
@@ -35,6 +46,14 @@ struct RealGolden {
 };
 
 RealGolden real_golden(const std::string& name);
+
+// Of a real encoder: real/NAME.json and real/NAME.embeddings.npy.
+struct SentenceGolden {
+  std::vector<std::string> texts;
+  std::vector<std::vector<int32_t>> tokens;
+  std::vector<float> embeddings;
+};
+SentenceGolden sentence_golden(const std::string& name);
 
 // A .npy file of version 1 whose elements are little-endian float32 or int32, in C order.
 template <class T>

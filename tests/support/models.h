@@ -13,15 +13,17 @@ inline std::filesystem::path models_folder() {
   return folder != nullptr ? folder : KINGLET_SOURCE_DIR "/build/test-models";
 }
 
-// The path of NAME.gguf (smollm2, qwen2.5-coder-0.5b, gemma3-270m: scripts/fetch_models.py), empty when it isn't there.
+// The path of NAME.gguf (smollm2, qwen2.5-coder-0.5b, gemma3-270m: scripts/fetch_models.py) or of the folder NAME
+// (minilm), empty when it isn't there.
 // The bigger models are left alone where KINGLET_TEST_LEVEL is "default", so that ./test takes the same time whatever
 // was fetched before.
 inline std::string find_model(const std::string& name) {
   const char* level = std::getenv("KINGLET_TEST_LEVEL");
   if (level != nullptr && std::string(level) == "default" && name != "smollm2") return "";
-  const std::filesystem::path path = models_folder() / (name + ".gguf");
   std::error_code ignored;
-  return std::filesystem::exists(path, ignored) ? path.string() : "";
+  for (const auto& path : {models_folder() / (name + ".gguf"), models_folder() / name})
+    if (std::filesystem::exists(path, ignored)) return path.string();
+  return "";
 }
 
 }  // namespace kinglet::test

@@ -13,13 +13,14 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from transformers.utils import logging
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "models"))
 
 import first_list as first  # noqa: E402
+import make_encoders as encoders  # noqa: E402
 import second_list as second  # noqa: E402
 import tiny_models as old  # noqa: E402
 
@@ -131,6 +132,14 @@ CONFIGS = {
                                                num_local_experts=32, num_experts_per_tok=2,
                                                attn_type_list=([0] * 7 + [1]) * 10),
 }
+# Encoders of text.
+CONFIGS["all-minilm-l6"] = encoders._bert(
+    "bert", "BertModel", hidden_size=384, num_attention_heads=12, num_hidden_layers=6, intermediate_size=1536,
+    max_position_embeddings=512, vocab_size=30522)
+CONFIGS["bge-m3"] = encoders._bert(
+    "xlm-roberta", "XLMRobertaModel", hidden_size=1024, num_attention_heads=16, num_hidden_layers=24,
+    intermediate_size=4096, max_position_embeddings=8194, type_vocab_size=1, vocab_size=250002, pad_token_id=1,
+    layer_norm_eps=1e-5)
 ORACLES = {"kimi_k2": lambda c: {**c, "model_type": "deepseek_v3"}, "minimax_text_01": first._minimax_oracle}
 
 
@@ -145,7 +154,8 @@ def used_share(name, parameter, config):
 
 def count(config):
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        encodes = config.model_type in ("bert", "xlm-roberta")
+        model = (AutoModel if encodes else AutoModelForCausalLM).from_config(config)
     kept = model.state_dict()
     row = dict(parameters=0, buffers=0, active=0)
     for name, p in model.named_parameters():
