@@ -22,6 +22,22 @@ uint64_t pages_for(int64_t positions, int64_t page_positions) {
   return static_cast<uint64_t>((positions + page_positions - 1) / page_positions);
 }
 
+// Encoders write no text.
+Status check_head(const BoundModel& bound, const Checkpoint& checkpoint) {
+  if (bound.has_head()) return {};
+  const bool ranks = bound.spec.labels > 0;
+  return Error{ErrorCode::kUnsupported, checkpoint.path + ": a model of the family " + bound.spec.family +
+                                            " without an output head, which writes no text; `kinglet " +
+                                            (ranks ? "rerank` orders documents" : "embed` makes embeddings") +
+                                            " with it"};
+}
+
+ModelOptions fitted_to(const ModelOptions& options, const ModelSpec& spec, int64_t context_needed) {
+  ModelOptions fitted = options;
+  if (fitted.context == 0 && context_needed > 0) fitted.context = std::min(context_needed, spec.context);
+  return fitted;
+}
+
 }  // namespace
 
 Result<ContextChoice> choose_context(const MemoryPlan& plan, int64_t trained, int64_t page_positions,
@@ -67,13 +83,19 @@ Result<ContextChoice> choose_context(const MemoryPlan& plan, int64_t trained, in
 
 Result<std::unique_ptr<StepModel>> load_step_model(std::shared_ptr<const Checkpoint> checkpoint,
                                                    const ModelOptions& options, int64_t context_needed) {
-  ModelOptions fitted = options;
-  if (fitted.context == 0 && context_needed > 0) {
-    KL_TRY(const BoundModel bound, bind_model(*checkpoint));
-    fitted.context = std::min(context_needed, bound.spec.context);
-  }
-  KL_TRY(std::unique_ptr<Model> model, Model::load(std::move(checkpoint), fitted));
+  KL_TRY(const BoundModel bound, bind_model(*checkpoint));
+  KL_RETURN_IF_ERROR(check_head(bound, *checkpoint));
+  KL_TRY(std::unique_ptr<Model> model,
+         Model::load(std::move(checkpoint), fitted_to(options, bound.spec, context_needed)));
   return make_step_model(std::move(model));
+}
+
+Result<std::unique_ptr<Model>> load_state_model(std::shared_ptr<const Checkpoint> checkpoint,
+                                                const ModelOptions& options, int64_t context_needed) {
+  KL_TRY(const BoundModel bound, bind_model(*checkpoint));
+  ModelOptions fitted = fitted_to(options, bound.spec, context_needed);
+  fitted.states_only = true;
+  return Model::load(std::move(checkpoint), fitted);
 }
 
 Result<std::unique_ptr<Engine>> load_engine(const std::string& path, const LoadOptions& options) {
@@ -90,6 +112,7 @@ Result<std::unique_ptr<Engine>> load_engine(std::shared_ptr<const Checkpoint> ch
     return loaded.error();
   }
   KL_TRY(const BoundModel bound, bind_model(*checkpoint));
+  KL_RETURN_IF_ERROR(check_head(bound, *checkpoint));
   ModelOptions model_options = options.model;
   KL_TRY(const MemoryPlan plan, plan_memory(*checkpoint, model_options));
   KL_TRY(const ContextChoice choice,

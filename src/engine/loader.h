@@ -38,6 +38,10 @@ Result<ContextChoice> choose_context(const MemoryPlan& plan, int64_t trained, in
 Result<std::unique_ptr<StepModel>> load_step_model(std::shared_ptr<const Checkpoint> checkpoint,
                                                    const ModelOptions& options, int64_t context_needed = 0);
 
+// A model for its states alone (engine/embed.h): with or without an output head. The same context.
+Result<std::unique_ptr<Model>> load_state_model(std::shared_ptr<const Checkpoint> checkpoint,
+                                                const ModelOptions& options, int64_t context_needed);
+
 Result<std::unique_ptr<Engine>> load_engine(const std::string& path, const LoadOptions& options = {});
 Result<std::unique_ptr<Engine>> load_engine(std::shared_ptr<const Checkpoint> checkpoint,
                                             const LoadOptions& options = {});

@@ -14,7 +14,7 @@ class NnStepModel final : public StepModel {
   int64_t page_positions() const override { return model_->options().page_positions; }
   uint64_t page_bytes() const override { return model_->plan().page_bytes; }
   uint64_t state_bytes() const override { return model_->state_bytes(); }
-  int64_t max_step_tokens() const override { return Model::kMaxStepTokens; }
+  int64_t max_step_tokens() const override { return model_->max_step_tokens(); }
   std::span<const float> forward(std::span<const StepSlice> slices) override { return model_->forward(slices); }
   Compute compute() const override { return model_->compute(); }
   Status intact() const override { return model_->intact(); }
