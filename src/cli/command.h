@@ -27,6 +27,8 @@ void add_inspect(CLI::App& app, Invocation& invocation);
 void add_tokenize(CLI::App& app, Invocation& invocation);
 void add_render(CLI::App& app, Invocation& invocation);
 void add_logits(CLI::App& app, Invocation& invocation);
+void add_embed(CLI::App& app, Invocation& invocation);
+void add_rerank(CLI::App& app, Invocation& invocation);
 void add_perplexity(CLI::App& app, Invocation& invocation);
 void add_bench(CLI::App& app, Invocation& invocation);
 void add_convert(CLI::App& app, Invocation& invocation);

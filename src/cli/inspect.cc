@@ -16,6 +16,7 @@
 #include "cli/plan_report.h"
 #include "cli/terminal.h"
 #include "families/family.h"
+#include "families/pooling.h"
 #include "nn/model.h"
 #include "text/chat_template.h"
 
@@ -59,6 +60,7 @@ struct Facts {
   int64_t parameters = 0;
   std::string tokenizer = "none";
   bool has_template = false;
+  std::optional<Pooling> pooling;  // of states into embeddings
 };
 
 Result<Facts> gather(const InspectFlags& flags) {
@@ -75,6 +77,7 @@ Result<Facts> gather(const InspectFlags& flags) {
   if (!f.checkpoint->tensors.empty()) {
     KL_TRY(f.bound, bind_model(*f.checkpoint));
     KL_TRY(f.plan, plan_memory(*f.checkpoint, f.options));
+    KL_TRY(f.pooling, stated_pooling(*f.checkpoint));
   }
   if (const auto tokenizer = Tokenizer::from_checkpoint(*f.checkpoint); tokenizer.ok()) {
     f.tokenizer = fmt::format("{}, {} tokens", (*tokenizer)->kind(), (*tokenizer)->vocab_size());
@@ -113,6 +116,9 @@ ordered_json spec_json(const Facts& f) {
           {"head_dim", a.head_dim},
           {"ffn", s.layers.front().ffn.hidden},
           {"tied_embeddings", s.tied_embeddings},
+          {"encoder", s.is_encoder()},
+          {"labels", s.labels},
+          {"pooling", f.pooling ? ordered_json(pooling_name(*f.pooling)) : ordered_json()},
           {"layer_groups", groups_json(s)},
           {"used_tensors", tensors_used(f)},
           {"kept_for_speculation", f.bound->kept},
@@ -175,6 +181,9 @@ std::string as_text(const Facts& f, const InspectFlags& flags) {
                               s.layers.size(), s.width, a.heads, a.head_dim, a.kv_heads, s.layers.front().ffn.hidden,
                               s.vocabulary, s.tied_embeddings ? ", tied embeddings" : ""));
     line("context", fmt::format("{} tokens", s.context));
+    if (s.is_encoder()) line("encoder", fmt::format("learned places, {} token types", s.encoder.token_types));
+    if (f.pooling) line("pooling", std::string(pooling_name(*f.pooling)));
+    if (s.labels > 0) line("labels", std::to_string(s.labels));
     for (const LayerGroup& group : layer_groups(s)) line(("layers " + group.layers).c_str(), group.what);
     line("used tensors", fmt::format("{}", tensors_used(f)));
     if (!f.bound->kept.empty()) line("for speculation", fmt::format("{}", fmt::join(f.bound->kept, ", ")));

@@ -49,7 +49,9 @@ std::string attention_text(const LayerSpec& layer) {
       text += fmt::format(", chooses {} blocks of {} positions", a.indexer.top_k, a.indexer.block);
   }
   if (a.window > 0) text += fmt::format(", window {}", a.window);
-  if (a.rope.rotated == 0)
+  if (!a.causal)
+    text += ", to both sides";
+  else if (a.rope.rotated == 0)
     text += ", no rotary embedding";
   else if (a.rope.rotated != a.head_dim && layer.mixer != Mixer::kLatentAttention)
     text += fmt::format(", {} rotated", a.rope.rotated);

@@ -154,6 +154,18 @@ Result<std::unique_ptr<StepModel>> start_step_model(std::shared_ptr<const Checkp
   return model;
 }
 
+Result<std::unique_ptr<Model>> start_state_model(std::shared_ptr<const Checkpoint> checkpoint, const ModelFlags& flags,
+                                                 int64_t context_needed) {
+  KL_TRY(ModelOptions options, model_options(flags));
+  options.page_positions = 16;  // many short texts at once
+  ProgressBar bar("loading");
+  options.progress = [&bar](double fraction) { bar.update(fraction, {"weights"}); };
+  KL_TRY(std::unique_ptr<Model> model, load_state_model(std::move(checkpoint), options, context_needed));
+  KL_RETURN_IF_ERROR(check_interrupt());
+  report_notes(*model);
+  return model;
+}
+
 Result<std::string> read_standard_input() {
   const CancelOnInterrupt wake(true);
   std::string text;
@@ -170,6 +182,17 @@ Result<std::string> read_standard_input() {
     text.append(buffer, static_cast<size_t>(got));
     if (text.size() > kMaxText) return Error{ErrorCode::kResource, "standard input is longer than 64 MiB"};
   }
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    lines.push_back(text.substr(at, end - at));
+    if (lines.back().ends_with('\r')) lines.back().pop_back();
+    at = end + 1;
+  }
+  return lines;
 }
 
 Result<std::string> read_text_file(const std::string& path) {

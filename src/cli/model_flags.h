@@ -49,8 +49,14 @@ Result<std::unique_ptr<Engine>> start_engine(std::shared_ptr<const Checkpoint> c
 Result<std::unique_ptr<StepModel>> start_step_model(std::shared_ptr<const Checkpoint> checkpoint,
                                                     const ModelFlags& flags, int64_t context_needed);
 
+// The same for a model's states alone (engine/embed.h).
+Result<std::unique_ptr<Model>> start_state_model(std::shared_ptr<const Checkpoint> checkpoint, const ModelFlags& flags,
+                                                 int64_t context_needed);
+
 // All of standard input, or of a file. kResource past 64 MiB.
 Result<std::string> read_standard_input();
+// The lines of a text, without their ends; the last one may lack its own.
+std::vector<std::string> lines_of(const std::string& text);
 Result<std::string> read_text_file(const std::string& path);
 // Writes PATH.new and renames it: an older file stays where that fails.
 Status write_text_file(const std::string& path, const std::string& text);

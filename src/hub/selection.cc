@@ -28,7 +28,10 @@ constexpr std::string_view kSideFiles[] = {"config.json",
                                            "merges.txt",
                                            "vocab.txt",
                                            "chat_template.jinja",
-                                           "chat_template.json"};
+                                           "chat_template.json",
+                                           "modules.json",
+                                           "sentence_bert_config.json",
+                                           "1_Pooling/config.json"};
 
 std::string upper(std::string_view text) {
   std::string out(text);
