@@ -165,4 +165,29 @@ class Model {
   std::shared_ptr<State> state_;
 };
 
+struct EmbedderOptions {
+  bool exact = false;      // as LoadOptions
+  int threads = 0;         // 0: one for each core
+  std::string pooling;     // "mean", "cls" or "last"; empty: as the model says
+  bool normalize = true;   // vectors of length 1
+  int64_t dimensions = 0;  // the first so many are kept; 0: all
+  bool truncate = false;   // longer texts than the model reads lose their end, instead of being a failure
+};
+
+// A model that turns texts into vectors: an encoder of text, or an embedding model. Copies share it; all functions may
+// be called from several threads at once, which then take turns.
+class Embedder {
+ public:
+  static Outcome<Embedder> load(const std::string& path, const EmbedderOptions& options = {});
+
+  int64_t dimensions() const;
+  // A vector for each text: the same for the same text, whatever stands beside it.
+  Outcome<std::vector<std::vector<float>>> embed(std::span<const std::string> texts) const;
+
+ private:
+  struct State;
+  explicit Embedder(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  std::shared_ptr<State> state_;
+};
+
 }  // namespace kinglet::api

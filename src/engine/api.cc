@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "engine/api_failure.h"
 #include "engine/engine.h"
 #include "engine/loader.h"
 #include "kinglet/kinglet.h"
@@ -17,32 +18,6 @@ struct Model::State {
 };
 
 namespace {
-
-Failure failure_of(const Error& error) {
-  switch (error.code) {
-    case ErrorCode::kInvalid:
-      return {Failure::Kind::kInvalid, error.message};
-    case ErrorCode::kNotFound:
-      return {Failure::Kind::kNotFound, error.message};
-    case ErrorCode::kUnsupported:
-      return {Failure::Kind::kUnsupported, error.message};
-    case ErrorCode::kResource:
-      return {Failure::Kind::kResource, error.message};
-    case ErrorCode::kIo:
-      return {Failure::Kind::kIo, error.message};
-    case ErrorCode::kNetwork:
-      return {Failure::Kind::kNetwork, error.message};
-    case ErrorCode::kCancelled:
-      return {Failure::Kind::kCancelled, error.message};
-  }
-  return {Failure::Kind::kInvalid, error.message};
-}
-
-template <class T>
-Outcome<T> outcome_of(Result<T> result) {
-  if (!result.ok()) return failure_of(result.error());
-  return std::move(result).value();
-}
 
 Result<KvType> kv_type_of(const std::string& name) {
   if (name == "f32") return KvType::kF32;

@@ -11,6 +11,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build/dev"
 MODELS = pathlib.Path(os.environ.get("KINGLET_TEST_MODELS", ROOT / "build/test-models"))
 
+CLASSIFIER = ROOT / "tests/golden/models/hf/bert-cross"
+
 
 def run(*command, **options):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600, **options)
@@ -48,6 +50,19 @@ class Api(unittest.TestCase):
         done = subprocess.run([self.program, "/nowhere/model.gguf"], capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, 1)
         self.assertIn("/nowhere/model.gguf", done.stderr)
+
+    def test_embeds(self):
+        similar, model = self.folder / "build/similar", ROOT / "tests/golden/models/hf/bert-mean"
+        lines = run(similar, model, "a small bird", "a small bird", "the tree sings").stdout.splitlines()
+        likeness = [float(line.split("  ")[0]) for line in lines]
+        self.assertAlmostEqual(likeness[0], 1.0, places=5)
+        self.assertLess(likeness[1], 0.9999)
+        done = subprocess.run([similar, model, "bird", "bird " * 60], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("text 2: 62 tokens", done.stderr)
+        done = subprocess.run([similar, CLASSIFIER, "bird", "tree"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("ranks or classifies", done.stderr)
 
     def test_answers(self):
         model = MODELS / "smollm2.gguf"
