@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <numbers>
+#include <optional>
 
 #include "base/quote.h"
 #include "convert/model_keys.h"
@@ -13,6 +14,7 @@
 #include "convert/turned_rows.h"
 #include "convert/vocabulary.h"
 #include "families/gguf_names.h"
+#include "families/pooling.h"
 #include "kernels/math.h"
 
 namespace kinglet::convert {
@@ -94,6 +96,7 @@ class Converter {
     add_keys();
     for (const BoundTensor& bound : bound_.tensors) KL_RETURN_IF_ERROR(add_tensor(bound));
     add_rope_factors();
+    KL_RETURN_IF_ERROR(add_pooling());
     KL_RETURN_IF_ERROR(check_expressible(bound_.spec, target_, keys_, jobs_));
     KL_RETURN_IF_ERROR(add_vocabulary(checkpoint_, bound_.spec.vocabulary, options_.pre_tokenizer, keys_));
     return choose_types();
@@ -115,6 +118,16 @@ class Converter {
     keys_.set_text("general.name", name);
     keys_.set_u32("general.quantization_version", 2);
     add_model_keys(bound_.spec, target_.architecture, keys_);
+  }
+
+  // How an embedding model's states are pooled.
+  Status add_pooling() {
+    if (bound_.spec.is_encoder())
+      return Error{ErrorCode::kUnsupported, checkpoint_.path + ": an encoder of text (" + bound_.spec.family +
+                                                "), which can't be converted yet; it runs from the folder"};
+    KL_TRY(const std::optional<Pooling> pooling, stated_pooling(checkpoint_));
+    if (pooling) keys_.set_u32(target_.architecture + ".pooling_type", gguf_number_of(*pooling));
+    return {};
   }
 
   Status add_tensor(const BoundTensor& bound) {

@@ -135,14 +135,27 @@ std::vector<float> scores_of(const Tokens& tokens, const std::vector<std::string
   return scores;
 }
 
-void add_special_ids(const Tokenizer& tokenizer, GgufKeys& keys) {
-  const SpecialTokens& special = tokenizer.special();
+// The token that the tokenizer puts behind a text, as Qwen3-Embedding's does.
+Result<std::optional<int32_t>> token_behind(const Tokenizer& tokenizer) {
+  KL_TRY(const std::vector<int32_t> whole, tokenizer.encode("a"));
+  KL_TRY(const std::vector<int32_t> bare, tokenizer.encode("a", {.add_special = false}));
+  const bool none = whole.size() <= bare.size() || bare.empty() || whole.back() == bare.back();
+  return none ? std::optional<int32_t>() : std::optional(whole.back());
+}
+
+// In GGUF files it is the end-of-sequence token that may stand behind a text.
+Status add_special_ids(const Tokenizer& tokenizer, GgufKeys& keys) {
+  SpecialTokens special = tokenizer.special();
+  KL_TRY(const std::optional<int32_t> behind, token_behind(tokenizer));
+  if (behind) special.eos = behind;
   const std::pair<const char*, std::optional<int32_t>> ids[] = {
       {"bos", special.bos},     {"eos", special.eos},       {"eot", special.eot},  {"unknown", special.unk},
       {"padding", special.pad}, {"seperator", special.sep}, {"mask", special.mask}};
   for (const auto& [role, id] : ids)
     if (id) keys.set_u32("tokenizer.ggml." + std::string(role) + "_token_id", static_cast<uint32_t>(*id));
   keys.set_bool("tokenizer.ggml.add_bos_token", tokenizer.adds_bos());
+  if (behind) keys.set_bool("tokenizer.ggml.add_eos_token", true);
+  return {};
 }
 
 }  // namespace
@@ -171,7 +184,7 @@ Status add_vocabulary(const Checkpoint& checkpoint, int64_t rows, const std::str
   if (!kind.byte_level) keys.set_f32s("tokenizer.ggml.scores", scores_of(tokens, merges));
   keys.set_i32s("tokenizer.ggml.token_type", tokens.types);
   if (kind.byte_level) keys.set_texts("tokenizer.ggml.merges", merges);
-  add_special_ids(*tokenizer, keys);
+  KL_RETURN_IF_ERROR(add_special_ids(*tokenizer, keys));
   if (!kind.byte_level) {
     bool prefix = false;
     for (const Json& step : steps_of(json, "normalizer", "normalizers"))

@@ -133,6 +133,10 @@ class Binder {
       return Error{ErrorCode::kInvalid, checkpoint_.path + ": the output head (" +
                                             (gguf() ? "output.weight" : "lm_head.weight") +
                                             ") is missing, and the configuration does not tie it to the embedding"};
+    if (!head && !model_.spec.is_encoder() && model_.spec.labels == 0 && !model_.spec.tied_embeddings) {
+      model_.headless = true;
+      model_.spec.tied_embeddings = true;  // as GGUF files without a head are read
+    }
     if (model_.spec.labels > 0 && model_.spec.encoder.pooler && !model_.find(Slot::kPooler))
       return missing(Slot::kPooler, gguf() ? "cls.weight" : "pooler.dense.weight");
     return {};

@@ -10,14 +10,16 @@ namespace {
 
 constexpr std::string_view kFolder = "1_Pooling";  // where sentence-transformers writes it
 
-// GGUF's numbers are llama.cpp's: none, mean, cls, last, rank.
+constexpr int64_t kRank = 4;  // of GGUF's numbers, which are llama.cpp's: none, mean, cls, last, rank
+
 Result<std::optional<Pooling>> from_gguf(const Checkpoint& checkpoint) {
   KL_TRY(const std::string architecture, checkpoint.metadata.get_string("general.architecture"));
   FieldReader r(checkpoint.metadata, architecture + ".");
-  constexpr std::optional<Pooling> kByNumber[] = {{}, Pooling::kMean, Pooling::kFirst, Pooling::kLast, {}};
-  const int64_t number = r.integer_or("pooling_type", 0, std::ssize(kByNumber) - 1, 0);
+  const int64_t number = r.integer_or("pooling_type", 0, kRank, 0);
   KL_RETURN_IF_ERROR(r.status());
-  return kByNumber[number];
+  for (const Pooling pooling : {Pooling::kMean, Pooling::kFirst, Pooling::kLast})
+    if (number == gguf_number_of(pooling)) return std::optional(pooling);
+  return std::optional<Pooling>();
 }
 
 // modules.json lists what a text goes through.
@@ -61,6 +63,10 @@ Result<std::optional<Pooling>> from_folder(const Checkpoint& checkpoint) {
 
 std::string_view pooling_name(Pooling pooling) {
   return pooling == Pooling::kMean ? "mean" : pooling == Pooling::kFirst ? "cls" : "last";
+}
+
+uint32_t gguf_number_of(Pooling pooling) {
+  return pooling == Pooling::kMean ? 1 : pooling == Pooling::kFirst ? 2 : 3;
 }
 
 Result<std::optional<Pooling>> stated_pooling(const Checkpoint& checkpoint) {

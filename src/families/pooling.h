@@ -2,6 +2,7 @@
 // sentence-transformers, or GGUF's pooling_type.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string_view>
 
@@ -17,6 +18,8 @@ enum class Pooling : uint8_t {
 };
 
 std::string_view pooling_name(Pooling pooling);  // "mean", "cls", "last"
+
+uint32_t gguf_number_of(Pooling pooling);  // of "<architecture>.pooling_type"
 
 // Nothing where the checkpoint says nothing of it. kUnsupported names a module or a pooling that Kinglet doesn't know.
 Result<std::optional<Pooling>> stated_pooling(const Checkpoint& checkpoint);

@@ -227,7 +227,7 @@ Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const Checkpoint> che
   auto s = std::make_unique<State>();
   KL_TRY(s->isa, choose_isa_level(options.isa));
   KL_TRY(s->bound, bind_model(*checkpoint));
-  s->bound.headless = options.states_only;
+  s->bound.headless = s->bound.headless || options.states_only;
   s->checkpoint = std::move(checkpoint);
   s->options = options;
   s->context = context_for(s->bound.spec, options);

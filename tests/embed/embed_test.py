@@ -138,6 +138,43 @@ class Embed(CliCase):
         self.assertEqual(reader.wait(60), 141)
 
 
+class Converted(CliCase):
+    """A folder of Qwen3-Embedding's kind, whose tokenizer puts a token behind each text, as a GGUF file."""
+
+    def test_embeds_as_the_folder_does(self):
+        folder = self.folder / "folder"
+        shutil.copytree(FOLDERS / "qwen3-embedding", folder)
+        pattern = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+                   r"|\s+(?!\S)|\s+")
+        letters = {chr(ord("a") + i): 10 + i for i in range(26)}
+        words = [("b", "i"), ("bi", "r"), ("bir", "d"), ("Ġ", "s")]
+        vocabulary = {**letters, "Ġ": 36, **{a + b: 40 + i for i, (a, b) in enumerate(words)}}
+        end = dict(id="<|endoftext|>", type_id=0)
+        special = dict(id=2, content="<|endoftext|>", single_word=False, lstrip=False, rstrip=False, normalized=False,
+                       special=True)
+        byte_level = dict(type="ByteLevel", add_prefix_space=False, trim_offsets=False, use_regex=False)
+        (folder / "tokenizer.json").write_text(json.dumps(dict(
+            version="1.0", truncation=None, padding=None, normalizer={"type": "NFC"}, added_tokens=[special],
+            pre_tokenizer=dict(type="Sequence", pretokenizers=[
+                dict(type="Split", pattern={"Regex": pattern}, behavior="Isolated", invert=False), byte_level]),
+            post_processor=dict(type="TemplateProcessing", single=[{"Sequence": dict(id="A", type_id=0)}, {"SpecialToken": end}],
+                                pair=[{"Sequence": dict(id="A", type_id=0)}, {"Sequence": dict(id="B", type_id=1)}],
+                                special_tokens={"<|endoftext|>": dict(id="<|endoftext|>", ids=[2],
+                                                                      tokens=["<|endoftext|>"])}),
+            decoder=byte_level, model=dict(type="BPE", vocab=vocabulary, merges=[f"{a} {b}" for a, b in words]))))
+        (folder / "tokenizer_config.json").write_text(json.dumps(dict(pad_token="<|endoftext|>", eos_token="<|endoftext|>")))
+        self.out("convert", folder, "model.gguf")
+        texts = ("bird", "a small bird sings", "")
+        for command in (("--json",), ("--json", "--no-normalize")):
+            ours, theirs = (json.loads(self.out("embed", model, *texts, *command)) for model in (folder, "model.gguf"))
+            self.assertEqual(ours["pooling"], "last")
+            self.assertEqual([e["tokens"] for e in ours["embeddings"]], [2, 1 + 5 + 2 + 5 + 1, 1])
+            self.assertEqual(ours["embeddings"], theirs["embeddings"])
+
+    def test_encoders_stay_folders(self):
+        self.assertIn("runs from the folder", self.error(UNSUPPORTED, "convert", FOLDERS / "xlm-roberta-first", "o.gguf"))
+
+
 class Rerank(CliCase):
     def results(self, *args, **options):
         return json.loads(self.out("rerank", *args, "--json", **options))["results"]
