@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build/dev"
 MODELS = pathlib.Path(os.environ.get("KINGLET_TEST_MODELS", ROOT / "build/test-models"))
 
-CLASSIFIER = ROOT / "tests/golden/models/hf/bert-cross"
+CLASSIFIER = ROOT / "tests/golden/models/encoders/bert-cross"
 
 
 def run(*command, **options):
@@ -52,7 +52,7 @@ class Api(unittest.TestCase):
         self.assertIn("/nowhere/model.gguf", done.stderr)
 
     def test_embeds(self):
-        similar, model = self.folder / "build/similar", ROOT / "tests/golden/models/hf/bert-mean"
+        similar, model = self.folder / "build/similar", ROOT / "tests/golden/models/encoders/bert-mean"
         lines = run(similar, model, "a small bird", "a small bird", "the tree sings").stdout.splitlines()
         likeness = [float(line.split("  ")[0]) for line in lines]
         self.assertAlmostEqual(likeness[0], 1.0, places=5)

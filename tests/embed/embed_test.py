@@ -14,10 +14,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "cli"))
 from cli_support import PROGRAM, TINY, CliCase  # noqa: E402
 
 MALFORMED, USAGE, UNSUPPORTED = 1, 2, 4
-FOLDERS = TINY.parent / "hf"
+FOLDERS = TINY.parent / "encoders"
 MEAN, CROSS = FOLDERS / "bert-mean", FOLDERS / "bert-cross"
 JUDGE = FOLDERS / "qwen3-judge"
-GENERATIVE = FOLDERS / "qwen2-tied"
+GENERATIVE = TINY.parent / "hf/qwen2-tied"
 BIRD, TREE = "a small bird sings", "the tree"
 
 

@@ -1,4 +1,4 @@
-// Encoders of text against transformers, on every model of tests/golden/models/encoders.json, by both roads: states of
+// Encoders of text against transformers, on every model of tests/golden/models/encoders, by both roads: states of
 // all tokens, embeddings under every pooling, what classification heads make of them, and that neighbours don't show.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

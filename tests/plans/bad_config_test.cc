@@ -20,7 +20,8 @@ using testing::HasSubstr;
 
 // What is said of the tiny model `name` after its configuration was patched (null removes a key).
 std::string refusal(const std::string& name, const Json& patch) {
-  const std::filesystem::path source = KINGLET_SOURCE_DIR "/tests/golden/models/hf/" + name;
+  const std::filesystem::path models = KINGLET_SOURCE_DIR "/tests/golden/models";
+  const std::filesystem::path source = models / (exists(models / "hf" / name) ? "hf" : "encoders") / name;
   const testing_files::TemporaryFolder folder;
   std::ifstream in(source / "config.json");
   Json config = Json::parse(in);
@@ -82,6 +83,29 @@ TEST(BadConfig, Experts) {
   EXPECT_THAT(refusal("hunyuan-moe-alpha", {{"moe_topk", 4000}}), HasSubstr("moe_topk: found 4000 experts used of "));
   EXPECT_THAT(refusal("hunyuan-moe-alpha", {{"num_shared_expert", INT64_MIN}}),
               HasSubstr("num_shared_expert: found -9"));
+}
+
+TEST(BadConfig, Encoders) {
+  EXPECT_EQ(refusal("bert-mean", Json::object()), "no error");
+  EXPECT_THAT(refusal("bert-mean", {{"num_attention_heads", 5}}),
+              HasSubstr("num_attention_heads: found 5, expected a divisor of the width of 12"));
+  EXPECT_THAT(refusal("bert-mean", {{"hidden_act", "gelu_fast"}}),
+              HasSubstr("hidden_act: found \"gelu_fast\", supported are gelu_new, "));
+  EXPECT_THAT(refusal("bert-mean", {{"position_embedding_type", "relative_key"}}),
+              HasSubstr("position_embedding_type: found \"relative_key\", supported are absolute"));
+  EXPECT_THAT(refusal("bert-mean", {{"is_decoder", true}}), HasSubstr("is_decoder"));
+  EXPECT_THAT(refusal("bert-mean", {{"max_position_embeddings", 43}}),
+              HasSubstr("(position embedding): found shape [44, 12], expected [43, 12]"));
+  EXPECT_THAT(refusal("bert-mean", {{"type_vocab_size", 3}}), HasSubstr("(token type embedding): found shape [2, 12]"));
+  EXPECT_THAT(refusal("xlm-roberta-first", {{"pad_token_id", 45}}), HasSubstr("context: the configuration makes it 0"));
+  EXPECT_THAT(refusal("xlm-roberta-first", {{"pad_token_id", -2}}),
+              HasSubstr("pad_token_id: expected an integer from 0"));
+  EXPECT_THAT(refusal("bert-cross", {{"id2label", {{"1", "LABEL_1"}}}}),
+              HasSubstr("(classification head): found shape [1, 10], expected [2, 10]"));
+  EXPECT_THAT(refusal("bert-mean", {{"architectures", {"BertForSequenceClassification"}}}),
+              HasSubstr("classifier.weight (classification head) is missing"));
+  EXPECT_THAT(refusal("qwen3-judge", {{"tie_word_embeddings", false}}), HasSubstr("the output head (lm_head.weight)"));
+  EXPECT_EQ(refusal("qwen3-embedding", {{"tie_word_embeddings", true}}), "no error");
 }
 
 TEST(BadConfig, SharedKeysAndValues) {

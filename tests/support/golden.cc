@@ -81,7 +81,7 @@ const std::vector<GoldenModel>& golden_models() {
 
 const std::vector<GoldenEncoder>& golden_encoders() {
   static const std::vector<GoldenEncoder> models = [] {
-    const Json manifest = Json::parse(read_file(kFolder + "encoders.json"));
+    const Json manifest = Json::parse(read_file(kFolder + "encoders/encoders.json"));
     KL_CHECK(manifest.at("format") == 1, "unknown format of encoders.json");
     std::vector<GoldenEncoder> rows;
     for (const Json& row : manifest.at("models")) {

@@ -1,4 +1,5 @@
-"""Writes the tiny random models whose states are wanted, encoders of text and Qwen3's embedding models and rerankers: folders, GGUF twins, golden states and embeddings, and encoders.json.
+"""Writes encoders/: tiny random models whose states are wanted (encoders of text, embedding models, rerankers), their
+GGUF twins, golden states and embeddings, and encoders.json.
 
   python make_encoders.py [NAME ...]     all of ENCODERS, or those named
 
@@ -75,6 +76,7 @@ ENCODERS = [
          config=_qwen3("Qwen3ForSequenceClassification", num_key_value_heads=4, id2label={"0": "LABEL_0"},
                        label2id={"LABEL_0": 0})),
 ]
+FOLDER = HERE / "encoders"
 TOLERANCE = 5e-5  # largest difference of a state
 TORCH_TYPE = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
@@ -241,7 +243,7 @@ def texts_of(rng, row):
 
 
 def make_with(row, seed):
-    folder = HERE / "hf" / row["name"]
+    folder = FOLDER / row["name"]
     config = AutoConfig.from_pretrained(folder)
     model = new_model(row, config)
     rng = fill(row, model, seed)
@@ -260,22 +262,22 @@ def make_with(row, seed):
     demand(not weak, "sensitivity", weak)
     demand(all(v > 10 * TOLERANCE for k, v in overlooked.items() if k != "epsilon"), "features", overlooked)
     write_weights(row, model, folder)
-    np.save(HERE / "logits" / f"{row['name']}.npy", base.numpy())
-    np.save(HERE / "logits" / f"{row['name']}.embeddings.npy", pooled(base, texts).numpy())
+    np.save(FOLDER / f"{row['name']}.npy", base.numpy())
+    np.save(FOLDER / f"{row['name']}.embeddings.npy", pooled(base, texts).numpy())
     weakest = min((max(v), n) for n, v in table.items() if not n.endswith("key.bias"))
-    result = dict(name=row["name"], folder=f"hf/{row['name']}", gguf=None, weights=row["dtype"],
-                  pooling=row["pooling"], texts=texts, types=types, states=f"logits/{row['name']}.npy",
-                  embeddings=f"logits/{row['name']}.embeddings.npy",
+    result = dict(name=row["name"], folder=f"encoders/{row['name']}", gguf=None, weights=row["dtype"],
+                  pooling=row["pooling"], texts=texts, types=types, states=f"encoders/{row['name']}.npy",
+                  embeddings=f"encoders/{row['name']}.embeddings.npy",
                   scores=None if scores is None else [[float(s) for s in v] for v in scores], judge=row.get("judge"),
                   tolerance=TOLERANCE, float32_noise=float(f"{noise:.2g}"), features=overlooked, weakest=weakest)
     if row["gguf"]:
-        result["gguf"] = f"gguf/{row['name']}.gguf"
+        result["gguf"] = f"encoders/{row['name']}.gguf"
         convert(folder, HERE / result["gguf"], row["gguf"])
     return result
 
 
 def make(row):
-    folder = HERE / "hf" / row["name"]
+    folder = FOLDER / row["name"]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(row["config"], indent=2) + "\n")
@@ -291,7 +293,7 @@ def make(row):
 
 
 def write_manifest(rows):
-    path = HERE / "encoders.json"
+    path = FOLDER / "encoders.json"
     old = {r["name"]: r for r in json.loads(path.read_text())["models"]} if path.exists() else {}
     old.update({r["name"]: r for r in rows})
     listed = [old[r["name"]] for r in ENCODERS if r["name"] in old]
