@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "base/check.h"
+#include "base/output_file.h"
 #include "formats/gguf.h"
 
 namespace kinglet::convert {
@@ -160,15 +161,10 @@ Error GgufWriter::failed(const char* what) const {
 
 Result<GgufWriter> GgufWriter::create(const std::string& path, const GgufKeys& keys,
                                       std::span<const PlannedTensor> tensors) {
-  std::error_code ignored;
-  const auto there = std::filesystem::status(path, ignored);
-  if (std::filesystem::is_directory(there))
-    return Error{ErrorCode::kIo, path + ": cannot be written: it is a folder; name a file"};
-  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there))
-    return Error{ErrorCode::kIo, path + ": cannot be written: it is a device or a pipe; name a file"};
+  KL_RETURN_IF_ERROR(check_output_file(path));
   GgufWriter writer;
   writer.path_ = path;
-  const std::string temporary = path + ".part-" + std::to_string(::getpid());
+  const std::string temporary = temporary_name(path);
   writer.file_ = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (writer.file_ < 0) return writer.failed("cannot be written");
   writer.temporary_ = temporary;

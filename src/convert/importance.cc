@@ -50,6 +50,7 @@ Result<Importance> Importance::read(const std::string& path) {
     return Error{ErrorCode::kInvalid, path + ": expected an importance matrix (general.type \"imatrix\"), found " +
                                           (type.empty() ? "a model" : quote(type)) + "; make one by kinglet imatrix"};
   Importance importance;
+  importance.source_ = path;
   for (const TensorView& tensor : file->tensors) {
     if (!tensor.name.ends_with(kSums)) continue;
     const std::string name = tensor.name.substr(0, tensor.name.size() - kSums.size());

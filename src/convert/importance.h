@@ -22,8 +22,10 @@ class Importance {
   // met the matrix.
   std::span<const float> find(const std::string& tensor) const;
   size_t size() const { return means_.size(); }
+  const std::string& source() const { return source_; }  // the file
 
  private:
+  std::string source_;
   std::map<std::string, std::vector<float>, std::less<>> means_;
 };
 

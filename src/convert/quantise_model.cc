@@ -1,8 +1,7 @@
 #include "convert/quantise_model.h"
 
-#include <filesystem>
-
 #include "base/memory.h"
+#include "base/output_file.h"
 #include "base/quote.h"
 #include "formats/decode.h"
 
@@ -30,7 +29,7 @@ Result<MixFacts> facts_of(const Checkpoint& checkpoint) {
   return facts;
 }
 
-Status check_importance(const TensorJob& job) {
+Status check_importance(const TensorJob& job, const std::string& source) {
   const std::vector<int64_t>& shape = job.planned.shape;
   const int64_t columns = shape.back();
   const auto size = static_cast<int64_t>(job.importance.size());
@@ -39,26 +38,24 @@ Status check_importance(const TensorJob& job) {
   const bool grouped = shape.size() == 2 && job.planned.name.ends_with(".attn_output_a.weight");
   if (size == columns || size == columns * experts) return {};
   if (grouped && size % columns == 0 && shape.front() % (size / columns) == 0) return {};
-  return Error{ErrorCode::kInvalid, "the importance matrix has " + std::to_string(size) + " values for tensor " +
+  return Error{ErrorCode::kInvalid, source + ": found " + std::to_string(size) + " values for tensor " +
                                         quote(job.planned.name) + ", expected " + std::to_string(columns * experts) +
-                                        "; it was made of another model"};
+                                        "; the importance matrix was made of another model"};
 }
 
 }  // namespace
 
 Status refuse_same_file(const Checkpoint& checkpoint, const std::string& path) {
-  for (const auto& file : checkpoint.files) {
-    std::error_code ignored;
-    if (std::filesystem::equivalent(file->path(), path, ignored))
-      return Error{ErrorCode::kInvalid, path + ": is the file that is being read; name another one to write"};
-  }
-  return {};
+  std::vector<std::string> inputs;
+  for (const auto& file : checkpoint.files) inputs.push_back(file->path());
+  return check_output_file(path, inputs);
 }
 
 Status apply_mix(std::vector<TensorJob>& jobs, MixFacts facts, const QuantiseOptions& options) {
   facts.has_importance = options.importance != nullptr;
   std::vector<MixTensor> tensors;
   for (const TensorJob& job : jobs) tensors.push_back({job.planned.name, job.planned.shape, job.planned.type});
+  bool known = false;
   KL_TRY(const std::vector<DType> types, choose_types(options.mix, facts, tensors, options.overrides));
   for (size_t i = 0; i < jobs.size(); ++i) {
     TensorJob& job = jobs[i];
@@ -69,8 +66,14 @@ Status apply_mix(std::vector<TensorJob>& jobs, MixFacts facts, const QuantiseOpt
                                                   std::string(dtype_info(source.dtype).name) + " can't be quantised"};
     if (options.importance == nullptr) continue;
     job.importance = options.importance->find(job.planned.name);
-    if (!job.importance.empty()) KL_RETURN_IF_ERROR(check_importance(job));
+    if (job.importance.empty()) continue;
+    KL_RETURN_IF_ERROR(check_importance(job, options.importance->source()));
+    known = true;
   }
+  if (options.importance != nullptr && !known)
+    return Error{ErrorCode::kInvalid, options.importance->source() +
+                                          ": found values for none of the model's tensors; the importance matrix was "
+                                          "made of another model"};
   return {};
 }
 

@@ -22,14 +22,15 @@ struct QuantiseOptions {
 };
 
 // Writes `path`. The checkpoint is a GGUF file (or a split, which becomes one file). Errors: those of write_gguf and
-// choose_types; kInvalid where `path` is one of the checkpoint's files, or an importance has another number of columns.
+// choose_types; kInvalid where `path` is one of the checkpoint's files, or an importance has another number of columns
+// or knows none of the tensors.
 Result<StreamReport> quantise_model(const Checkpoint& checkpoint, const std::string& path,
                                     const QuantiseOptions& options, ThreadPool& pool);
 
 // Types for `jobs` and their importance by the mix, as quantise_model does it; for other makers of jobs.
 Status apply_mix(std::vector<TensorJob>& jobs, MixFacts facts, const QuantiseOptions& options);
 
-// kInvalid where `path` names one of the files that are being read.
+// check_output_file() of `path` against the files that are being read.
 Status refuse_same_file(const Checkpoint& checkpoint, const std::string& path);
 
 }  // namespace kinglet::convert

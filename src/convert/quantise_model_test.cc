@@ -105,7 +105,7 @@ TEST(QuantiseModel, LeavesNothingBehindAnError) {
 
   const auto same = quantise_model(*model, source, options_for("Q4_0"), pool);
   ASSERT_FALSE(same.ok());
-  EXPECT_THAT(same.error().message, HasSubstr("is the file that is being read"));
+  EXPECT_THAT(same.error().message, HasSubstr("files that are read"));
 
   const auto nowhere = quantise_model(*model, folder.path("no/a.gguf"), options_for("Q4_0"), pool);
   ASSERT_FALSE(nowhere.ok());
@@ -148,7 +148,18 @@ TEST(QuantiseModel, ImportanceComesFromAFileAndMustFit) {
   const auto report =
       quantise_model(*open(std::string(kGolden) + "qwen2-tied.gguf"), folder.path("o.gguf"), options, pool);
   ASSERT_FALSE(report.ok());
-  EXPECT_THAT(report.error().message, HasSubstr("it was made of another model"));
+  EXPECT_THAT(report.error().message, HasSubstr(path + ": found 56 values for tensor \"blk.0.attn_q.weight\""));
+  EXPECT_THAT(report.error().message, HasSubstr("was made of another model"));
+
+  ASSERT_TRUE(
+      write_importance(path, {{"blk.77.attn_q.weight", {std::vector<double>(56, 8.0), {4}}}}, 512, "text").ok());
+  const auto stranger = Importance::read(path);
+  ASSERT_TRUE(stranger.ok()) << stranger.error().message;
+  options.importance = &*stranger;
+  const auto none =
+      quantise_model(*open(std::string(kGolden) + "qwen2-tied.gguf"), folder.path("o.gguf"), options, pool);
+  ASSERT_FALSE(none.ok());
+  EXPECT_THAT(none.error().message, HasSubstr(path + ": found values for none of the model's tensors"));
   const auto no_importance = Importance::read(std::string(kGolden) + "qwen2-tied.gguf");
   ASSERT_FALSE(no_importance.ok());
   EXPECT_THAT(no_importance.error().message, HasSubstr("expected an importance matrix"));

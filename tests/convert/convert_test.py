@@ -50,7 +50,7 @@ class Quantize(CliCase):
     def test_mistakes_leave_nothing(self):
         self.assertIn("Q4_K_M", self.error(MALFORMED, "quantize", MODEL, "out.gguf", "Q4_K_L"))
         copy = self.file("copy.gguf", MODEL.read_bytes())
-        self.assertIn("being read", self.error(MALFORMED, "quantize", copy, copy, "Q8_0"))
+        self.assertIn("files that are read", self.error(MALFORMED, "quantize", copy, copy, "Q8_0"))
         self.assertEqual(copy.read_bytes(), MODEL.read_bytes())
         self.assertIn("convert", self.error(UNSUPPORTED, "quantize", FOLDERS / "qwen2-tied", "out.gguf", "Q8_0"))
         self.error(NOT_FOUND, "quantize", MODEL, "no/such/out.gguf", "Q8_0")
