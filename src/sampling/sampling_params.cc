@@ -1,15 +1,30 @@
 #include "sampling/sampling_params.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <string>
+#include <type_traits>
+
+#include "base/check.h"
 
 namespace kinglet {
 
 namespace {
 
-constexpr float kLargestTemperature = 100.0f;
-constexpr float kLargestPenalty = 100.0f;
-constexpr float kSmallestRepetition = 0.01f;
+constexpr double kLargestPenalty = 100;
+constexpr double kMostTokens = 1 << 28;
+constexpr ParameterRange kRanges[] = {
+    {.name = "temperature", .least = 0, .most = 100},
+    {.name = "top_k", .least = 0, .most = kMostTokens, .whole = true},
+    {.name = "top_p", .least = 0, .most = 1, .above_least = true},
+    {.name = "min_p", .least = 0, .most = 1},
+    {.name = "typical_p", .least = 0, .most = 1, .above_least = true},
+    {.name = "repetition_penalty", .least = 0.01f, .most = kLargestPenalty},
+    {.name = "penalty_last_n", .least = -1, .most = kMostTokens, .whole = true},  // -1: all tokens
+    {.name = "presence_penalty", .least = -kLargestPenalty, .most = kLargestPenalty},
+    {.name = "frequency_penalty", .least = -kLargestPenalty, .most = kLargestPenalty},
+};
 constexpr float kLargestBias = 10000.0f;
 
 Error wrong(const std::string& field, const std::string& found, const std::string& expected) {
@@ -26,16 +41,14 @@ std::string text_of(float value) {
   return text;
 }
 
-// In [low, high]; NaN never is.
-Status check_range(const char* field, float value, float low, float high) {
-  if (value >= low && value <= high) return {};
-  return wrong(field, text_of(value), "a number from " + text_of(low) + " to " + text_of(high));
-}
-
-// In (0, 1]; NaN never is.
-Status check_share(const char* field, float value) {
-  if (value > 0.0f && value <= 1.0f) return {};
-  return wrong(field, text_of(value), "a number above 0 and up to 1");
+template <class T>
+Status check_range(const char* field, T value) {
+  const ParameterRange& range = sampling_range(field);
+  if (range.contains(static_cast<double>(value))) return {};
+  if constexpr (std::is_integral_v<T>)
+    return wrong(field, std::to_string(value), range.text());
+  else
+    return wrong(field, text_of(value), range.text());
 }
 
 Status check_bias(const SamplingParams& params, int64_t vocabulary) {
@@ -54,19 +67,34 @@ Status check_bias(const SamplingParams& params, int64_t vocabulary) {
 
 }  // namespace
 
+bool ParameterRange::contains(double value) const {
+  return (above_least ? value > least : value >= least) && value <= most && (!whole || value == std::floor(value));
+}
+
+std::string ParameterRange::text() const {
+  const auto number = [](double value) { return text_of(static_cast<float>(value)); };
+  const std::string kind = whole ? "a whole number " : "a number ";
+  return kind + (above_least ? "above " + number(least) + " and up to " : "from " + number(least) + " to ") +
+         number(most);
+}
+
+const ParameterRange& sampling_range(std::string_view name) {
+  const auto found =
+      std::find_if(std::begin(kRanges), std::end(kRanges), [&](const auto& r) { return r.name == name; });
+  KL_CHECK(found != std::end(kRanges), "no such sampling parameter");
+  return *found;
+}
+
 Status validate(const SamplingParams& params, int64_t vocabulary) {
-  KL_RETURN_IF_ERROR(check_range("temperature", params.temperature, 0.0f, kLargestTemperature));
-  if (params.top_k < 0) return wrong("top_k", std::to_string(params.top_k), "0 (all tokens) or a positive number");
-  KL_RETURN_IF_ERROR(check_share("top_p", params.top_p));
-  KL_RETURN_IF_ERROR(check_range("min_p", params.min_p, 0.0f, 1.0f));
-  KL_RETURN_IF_ERROR(check_share("typical_p", params.typical_p));
-  KL_RETURN_IF_ERROR(
-      check_range("repetition_penalty", params.repetition_penalty, kSmallestRepetition, kLargestPenalty));
-  if (params.penalty_last_n < -1) {
-    return wrong("penalty_last_n", std::to_string(params.penalty_last_n), "-1 (all tokens), 0 or a positive number");
-  }
-  KL_RETURN_IF_ERROR(check_range("presence_penalty", params.presence_penalty, -kLargestPenalty, kLargestPenalty));
-  KL_RETURN_IF_ERROR(check_range("frequency_penalty", params.frequency_penalty, -kLargestPenalty, kLargestPenalty));
+  KL_RETURN_IF_ERROR(check_range("temperature", params.temperature));
+  KL_RETURN_IF_ERROR(check_range("top_k", params.top_k));
+  KL_RETURN_IF_ERROR(check_range("top_p", params.top_p));
+  KL_RETURN_IF_ERROR(check_range("min_p", params.min_p));
+  KL_RETURN_IF_ERROR(check_range("typical_p", params.typical_p));
+  KL_RETURN_IF_ERROR(check_range("repetition_penalty", params.repetition_penalty));
+  KL_RETURN_IF_ERROR(check_range("penalty_last_n", params.penalty_last_n));
+  KL_RETURN_IF_ERROR(check_range("presence_penalty", params.presence_penalty));
+  KL_RETURN_IF_ERROR(check_range("frequency_penalty", params.frequency_penalty));
   KL_RETURN_IF_ERROR(check_bias(params, vocabulary));
   if (params.logprobs < -1 || params.logprobs > SamplingParams::kMaxLogprobs) {
     return wrong("logprobs", std::to_string(params.logprobs),

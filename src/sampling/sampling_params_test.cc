@@ -26,6 +26,20 @@ TEST(SamplingParams, DefaultsAndExtremesAreValid) {
   EXPECT_TRUE(validate(params, 10).ok());
 }
 
+TEST(SamplingParams, RangesSayWhatTheyHold) {
+  const ParameterRange& share = sampling_range("top_p");
+  EXPECT_EQ(share.text(), "a number above 0 and up to 1");
+  EXPECT_FALSE(share.contains(0));
+  EXPECT_TRUE(share.contains(1));
+  const ParameterRange& count = sampling_range("top_k");
+  EXPECT_EQ(count.text(), "a whole number from 0 to 268435456");
+  EXPECT_TRUE(count.contains(0));
+  EXPECT_FALSE(count.contains(1.5));
+  EXPECT_FALSE(sampling_range("temperature").contains(kNan));
+  EXPECT_EQ(sampling_range("repetition_penalty").text(), "a number from 0.01 to 100");
+  EXPECT_TRUE(sampling_range("repetition_penalty").contains(0.01f));
+}
+
 TEST(SamplingParams, ErrorsNameTheField) {
   struct Case {
     const char* field;
@@ -36,6 +50,7 @@ TEST(SamplingParams, ErrorsNameTheField) {
       {"temperature", [](auto& p) { p.temperature = kNan; }},
       {"temperature", [](auto& p) { p.temperature = kInfinity; }},
       {"top_k", [](auto& p) { p.top_k = -1; }},
+      {"top_k", [](auto& p) { p.top_k = 99999999999; }},
       {"top_p", [](auto& p) { p.top_p = 0.0f; }},
       {"top_p", [](auto& p) { p.top_p = 1.5f; }},
       {"top_p", [](auto& p) { p.top_p = kNan; }},
