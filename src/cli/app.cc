@@ -7,17 +7,17 @@
 #include <cerrno>
 #include <clocale>
 #include <csignal>
-#include <cstdlib>
 #include <new>
 #include <sstream>
 #include <vector>
 
 #include "base/log.h"
-#include "base/near_match.h"
 #include "cli/command.h"
+#include "cli/config_file.h"
 #include "cli/exit_code.h"
 #include "cli/preset.h"
 #include "cli/terminal.h"
+#include "cli/usage.h"
 
 namespace kinglet::cli {
 namespace {
@@ -46,40 +46,28 @@ int report(const Error& error) {
   return exit_code_of(error);
 }
 
-std::string nearest(const std::string& word, const std::vector<std::string>& names) {
-  const std::vector<std::string_view> views(names.begin(), names.end());
-  return nearest_names(word, views, 3);
-}
-
-void append_flags(const CLI::App& app, std::vector<std::string>& names) {
-  for (const CLI::Option* option : app.get_options())
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-}
-
-// What is wrong with the arguments. The library reports an unknown command only as a missing one, and knows no nearest
-// names. A mistake in the configuration file leaves no word behind.
-std::string usage_problem(const CLI::App& app, const CLI::ParseError& error) {
-  const std::vector<std::string> words = app.remaining(true);
-  const auto chosen = app.get_subcommands();
-  if (words.empty() || (!chosen.empty() && error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)))
-    return error.what();
-  const auto flag = std::find_if(words.begin(), words.end(), [](const std::string& w) { return w.starts_with("-"); });
-  std::vector<std::string> names;
-  if (flag != words.end()) {
-    append_flags(app, names);
-    if (!chosen.empty()) append_flags(*chosen.front(), names);
-    return fmt::format("{} is no flag; the nearest are {}", *flag, nearest(*flag, names));
-  }
-  if (!chosen.empty()) return fmt::format("{}; a text of several words goes into quotes", error.what());
-  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
-  return fmt::format("\"{}\" is no command; the nearest are {}", words.front(), nearest(words.front(), names));
-}
-
-int report_usage(const CLI::App& app, const CLI::ParseError& error) {
-  report({ErrorCode::kInvalid, usage_problem(app, error)});
-  const auto chosen = app.get_subcommands();
-  write_error(fmt::format("see `kinglet {}--help`\n", chosen.empty() ? "" : chosen.front()->get_name() + " "));
+int report_config(const Error& error) {
+  report(error);
+  write_error("see `kinglet --help`\n");
   return kExitUsage;
+}
+
+int report_usage(const CLI::App& app, const ConfigFile& config, const CLI::ParseError& error) {
+  if (config.error()) return report_config(*config.error());
+  report({ErrorCode::kInvalid, config.place_of(error) + usage_problem(app, error)});
+  write_error(fmt::format("see `{} --help`\n", command_in_full(app)));
+  return kExitUsage;
+}
+
+// The words of the command line as the library wants them, the last one first. `kinglet help run` is what many type.
+std::vector<std::string> words_of(int argc, char** argv) {
+  std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  if (!words.empty() && words.front() == "help") {
+    words.erase(words.begin());
+    words.emplace_back("--help");
+  }
+  std::reverse(words.begin(), words.end());
+  return words;
 }
 
 // The exit code of a command, after what kept it from saying all it had to say.
@@ -125,24 +113,25 @@ int run_command_line(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // write_out() notices
   CLI::App app{"Kinglet runs open-weight language models on the processor you have.", "kinglet"};
   app.require_subcommand(1);
+  app.set_version_flag("--version", "kinglet " KINGLET_VERSION, "Print the version");
   app.footer(kFooter);
   Invocation invocation;
   app.add_flag("-v,--verbose", invocation.verbose, "Log what is going on to standard error");
   app.add_flag("-q,--quiet", invocation.quiet, "No bars and no notes");
-  const char* named = std::getenv("KINGLET_CONFIG");
-  const std::string folder = config_folder(), file = named ? named : folder.empty() ? "" : folder + "/config.toml";
-  app.set_config("--config", file, "Configuration file (or KINGLET_CONFIG)", named != nullptr);
-  app.allow_config_extras(CLI::config_extras_mode::error);
+  const std::string folder = config_folder();
+  const ConfigFile config(app, folder.empty() ? "" : folder + "/config.toml");
   app.fallthrough();
+  invocation.config = &config;
   add_commands(app, invocation);
   try {
-    app.parse(argc, argv);
+    app.parse(words_of(argc, argv));
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() != 0) return report_usage(app, error);
+    if (error.get_exit_code() != 0) return report_usage(app, config, error);
     std::ostringstream help;
     app.exit(error, help, help);
     return conclude(write_out(help.str()) ? kExitOk : kExitBrokenPipe);
   }
+  if (config.error()) return report_config(*config.error());
   if (invocation.verbose) set_log_level(LogLevel::kInfo);
   set_quiet(invocation.quiet);
   catch_interrupts();

@@ -2,15 +2,17 @@
 
 #include <editline/readline.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
+#include <optional>
 
+#include "base/output_file.h"
 #include "cli/exit_code.h"
+#include "cli/files.h"
+#include "cli/history.h"
 #include "cli/model_flags.h"
 #include "cli/preset.h"
 #include "cli/terminal.h"
@@ -48,19 +50,11 @@ char* complete_command(const char* text, int state) {
 class LineReader {
  public:
   LineReader() {
-    const std::string folder = config_folder();
-    if (!folder.empty()) {
-      std::error_code ignored;
-      std::filesystem::create_directories(folder, ignored);
-      history_path_ = folder + "/history";
-    }
     if (!stdin_is_terminal()) return;
     rl_initialize();
     rl_catch_signals = 0;
     rl_completion_entry_function = complete_command;
-    using_history();
-    if (!history_path_.empty()) read_history(history_path_.c_str());
-    stifle_history(1000);
+    history_.emplace(config_folder());
   }
 
   std::optional<std::string> next() {
@@ -105,13 +99,9 @@ class LineReader {
     }
   }
   void remember(const std::string& text) {
-    if (text.empty() || text.find('\n') != std::string::npos || !stdin_is_terminal()) return;
-    add_history(text.c_str());
-    if (history_path_.empty()) return;
-    write_history(history_path_.c_str());
-    chmod(history_path_.c_str(), 0600);
+    if (history_ && !text.empty() && text.find('\n') == std::string::npos) history_->add(text);
   }
-  std::string history_path_;
+  std::optional<History> history_;  // on a terminal
 };
 
 template <class T>
@@ -130,10 +120,12 @@ float* float_field(SamplingParams& params, const std::string& name) {
 
 class Chat {
  public:
-  Chat(Engine& engine, Conversation conversation, AnswerOptions options, bool show_stats)
+  Chat(Engine& engine, Conversation conversation, AnswerOptions options, std::vector<std::string> model_files,
+       bool show_stats)
       : engine_(engine),
         conversation_(std::move(conversation)),
         options_(std::move(options)),
+        model_files_(std::move(model_files)),
         show_stats_(show_stats) {}
 
   Result<int> run() {
@@ -228,7 +220,7 @@ class Chat {
       fine = value == "on" || value == "off";
       if (fine) conversation_.think = value == "on";
     } else if (name == "max_tokens") {
-      fine = parse_number(value, max_tokens) && max_tokens > 0;
+      fine = parse_number(value, max_tokens) && kAnswerRange.contains(static_cast<double>(max_tokens));
       if (fine) options_.max_tokens = max_tokens;
     } else if (name == "seed") {
       fine = parse_number(value, seed);
@@ -250,7 +242,8 @@ class Chat {
 
   void save(const std::string& path) {
     if (path.empty()) return void(write_out("/save needs a file name\n"));
-    const Status saved = write_text_file(path, conversation_.to_json());
+    Status saved = check_output_file(path, model_files_);
+    if (saved.ok()) saved = write_text_file(path, conversation_.to_json());
     write_out((saved.ok() ? "saved to " + path : saved.error().message) + "\n");
   }
 
@@ -265,13 +258,15 @@ class Chat {
   Engine& engine_;
   Conversation conversation_;
   AnswerOptions options_;
+  std::vector<std::string> model_files_;  // /save must not replace them
   bool show_stats_;
 };
 
 }  // namespace
 
-Result<int> chat_loop(Engine& engine, Conversation conversation, AnswerOptions options, bool show_stats) {
-  return Chat(engine, std::move(conversation), std::move(options), show_stats).run();
+Result<int> chat_loop(Engine& engine, Conversation conversation, AnswerOptions options,
+                      std::vector<std::string> model_files, bool show_stats) {
+  return Chat(engine, std::move(conversation), std::move(options), std::move(model_files), show_stats).run();
 }
 
 }  // namespace kinglet::cli

@@ -12,9 +12,12 @@ class App;
 
 namespace kinglet::cli {
 
+class ConfigFile;
+
 // What a parsed command leaves behind: the action to run, and flags that every command has.
 struct Invocation {
   std::function<Result<int>()> action;  // its value is the exit code
+  const ConfigFile* config = nullptr;   // what it gave, for callbacks of the flags
   bool verbose = false;                 // --verbose: log lines
   bool quiet = false;                   // --quiet: no bars, no notes
 };

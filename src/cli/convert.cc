@@ -35,12 +35,12 @@ Result<int> convert_model(const ConvertFlags& flags) {
     KL_TRY(auto override, convert::parse_override(text));
     options.quantise.overrides.push_back(std::move(override));
   }
+  KL_TRY(const auto checkpoint, open_model_for(flags.out, flags.folder, {flags.importance}));
   convert::Importance importance;
   if (!flags.importance.empty()) {
     KL_TRY(importance, convert::Importance::read(flags.importance));
     options.quantise.importance = &importance;
   }
-  KL_TRY(const auto checkpoint, open_model(flags.folder));
   ThreadPool pool(flags.threads);
   ProgressBar bar("converting");
   options.quantise.progress = [&bar](double share) {

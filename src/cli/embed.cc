@@ -12,6 +12,7 @@
 
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/files.h"
 #include "cli/json_text.h"
 #include "cli/model_flags.h"
 #include "cli/npy.h"
@@ -100,7 +101,9 @@ Result<int> embed(const EmbedFlags& flags) {
     KL_TRY(const std::string input, read_standard_input());
     texts = lines_of(input);
   }
-  KL_TRY(const auto checkpoint, open_model(flags.model.model));
+  const bool makes_file = !flags.output.empty() && flags.output != "-";
+  KL_TRY(const auto checkpoint,
+         makes_file ? open_model_for(flags.output, flags.model.model) : open_model(flags.model.model));
   KL_TRY(const BoundModel bound, bind_model(*checkpoint));
   EmbedOptions options;
   KL_TRY(options.pooling, choose_pooling(*checkpoint, bound.spec, flags.pooling));

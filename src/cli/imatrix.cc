@@ -9,6 +9,7 @@
 
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/files.h"
 #include "cli/json_text.h"
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
@@ -53,13 +54,15 @@ int64_t unmet(const std::map<std::string, convert::MeasuredInputs>& measured) {
 }
 
 Result<int> measure(const ImatrixFlags& flags) {
+  // Standard input may be a file, too.
+  KL_TRY(const auto checkpoint,
+         open_model_for(flags.out, flags.model.model, {flags.file == "-" ? "/dev/stdin" : flags.file}));
   std::string text;
   if (flags.file == "-") {
     KL_TRY(text, read_standard_input());
   } else {
     KL_TRY(text, read_text_file(flags.file));
   }
-  KL_TRY(const auto checkpoint, open_model(flags.model.model));
   KL_TRY(const auto tokenizer, Tokenizer::from_checkpoint(*checkpoint));
   KL_TRY(const std::vector<int32_t> tokens, tokenizer->encode(text, {.add_special = false, .parse_special = false}));
   if (tokens.empty()) return Error{ErrorCode::kInvalid, flags.file + ": found no text to measure with"};

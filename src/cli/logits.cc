@@ -42,7 +42,9 @@ Result<std::vector<int32_t>> parse_tokens(const std::string& text) {
 }
 
 Result<int> logits(const LogitsFlags& flags) {
-  KL_TRY(const auto checkpoint, open_model(flags.model.model));
+  const bool piped = flags.output == "-";
+  KL_TRY(const auto checkpoint,
+         piped ? open_model(flags.model.model) : open_model_for(flags.output, flags.model.model));
   std::vector<int32_t> tokens;
   if (!flags.prompt.empty()) {
     KL_TRY(const auto tokenizer, Tokenizer::from_checkpoint(*checkpoint));

@@ -1,41 +1,50 @@
 #include "cli/model_flags.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 
 #include "base/log.h"
+#include "base/output_file.h"
+#include "cli/files.h"
 #include "cli/preset.h"
+#include "cli/sampling_flags.h"
 #include "cli/terminal.h"
+#include "hub/model_reference.h"
 #include "hub/pull.h"
 
 namespace kinglet::cli {
 namespace {
 
-constexpr size_t kMaxText = size_t{64} << 20;
-
-// What a load that Ctrl-C interrupted comes to.
-Status check_interrupt() {
-  if (interrupted() || terminated()) return Error{ErrorCode::kCancelled, "interrupted"};
-  return {};
-}
-
 void report_notes(const Model& model) {
   for (const std::string& text : model.notes()) note(text);
+}
+
+Result<std::string> pull_model(Store& store, const ModelReference& reference) {
+  KL_TRY(PullOptions options, PullOptions::from_environment());
+  CancelOnInterrupt cancel;
+  ProgressBar bar("pulling " + reference.name);
+  options.cancel = cancel.flag();
+  options.progress = [&bar](const PullProgress& p) {
+    const double share = p.total ? static_cast<double>(p.done) / static_cast<double>(p.total) : 0.0;
+    std::vector<std::string> details{fmt::format("{} of {}", human_bytes(p.done), human_bytes(p.total))};
+    if (p.bytes_per_second > 0.0 && p.total > p.done) {
+      details.push_back(human_bytes(static_cast<uint64_t>(p.bytes_per_second)) + "/s");
+      details.push_back(human_duration(static_cast<double>(p.total - p.done) / p.bytes_per_second) + " left");
+    }
+    bar.update(share, details);
+  };
+  KL_TRY(const PullResult pulled, pull(store, reference, options));
+  return pulled.model.path();
 }
 
 }  // namespace
 
 void add_compute_flags(CLI::App& command, ModelFlags& flags) {
-  command
-      .add_option("-c,--ctx", flags.context, "Longest context in tokens (default: what the model and the memory allow)")
-      ->check(CLI::Range(int64_t{0}, kMostTokens));
+  check_range(command.add_option("-c,--ctx", flags.context,
+                                 "Longest context in tokens (default: what the model and the memory allow)"),
+              kContextRange);
   command.add_option("-t,--threads", flags.threads, "Threads; 0: one a core")->check(CLI::Range(0, 1024));
   command.add_option("--compute", flags.compute, "int8: fast, quantised activations; f32: exact")
       ->check(CLI::IsMember({"int8", "f32"}))
@@ -101,28 +110,29 @@ Result<ModelOptions> model_options(const ModelFlags& flags) {
 Result<std::string> locate_model(const std::string& model) {
   if (model.empty()) return Error{ErrorCode::kInvalid, "the model's name is empty; `kinglet list` shows what there is"};
   std::string name = model;
-  if (const auto preset = find_preset(name)) name = preset->model;
-  KL_TRY(Store store, Store::open_default());
-  KL_TRY(PullOptions options, PullOptions::from_environment());
-  CancelOnInterrupt cancel;
-  ProgressBar bar("pulling " + name);
-  options.cancel = cancel.flag();
-  options.progress = [&bar](const PullProgress& p) {
-    const double share = p.total ? static_cast<double>(p.done) / static_cast<double>(p.total) : 0.0;
-    std::vector<std::string> details{fmt::format("{} of {}", human_bytes(p.done), human_bytes(p.total))};
-    if (p.bytes_per_second > 0.0 && p.total > p.done) {
-      details.push_back(human_bytes(static_cast<uint64_t>(p.bytes_per_second)) + "/s");
-      details.push_back(human_duration(static_cast<double>(p.total - p.done) / p.bytes_per_second) + " left");
-    }
-    bar.update(share, details);
-  };
-  KL_TRY(const ModelReference reference, obtain_model(store, name, options));
-  return reference.path;
+  KL_TRY(const std::optional<Preset> preset, find_preset(name));
+  if (preset) name = preset->model;
+  Result<Store> store = Store::open_default();
+  std::error_code ignored;
+  if (!store.ok() && std::filesystem::exists(name, ignored)) return resolve_model_path(name);  // needs no store
+  if (!store.ok()) return store.error();
+  KL_TRY(const ModelReference reference, resolve_model(name, *store));
+  if (!reference.path.empty()) return reference.path;
+  return pull_model(*store, reference);
 }
 
 Result<std::shared_ptr<const Checkpoint>> open_model(const std::string& model, const OpenOptions& options) {
   KL_TRY(const std::string path, locate_model(model));
   return open_checkpoint(path, options);
+}
+
+Result<std::shared_ptr<const Checkpoint>> open_model_for(const std::string& output, const std::string& model,
+                                                         std::vector<std::string> inputs) {
+  KL_RETURN_IF_ERROR(check_output_file(output, inputs));  // the model may have to be fetched first
+  KL_TRY(auto checkpoint, open_model(model));
+  for (std::string& file : files_of(*checkpoint)) inputs.push_back(std::move(file));
+  KL_RETURN_IF_ERROR(check_output_file(output, inputs));
+  return checkpoint;
 }
 
 Result<std::unique_ptr<Engine>> start_engine(std::shared_ptr<const Checkpoint> checkpoint, const ModelFlags& flags,
@@ -131,10 +141,10 @@ Result<std::unique_ptr<Engine>> start_engine(std::shared_ptr<const Checkpoint> c
   KL_TRY(options.model, model_options(flags));
   options.engine.max_sequences = max_sequences;
   ProgressBar bar("loading");
+  const EndOnSignal at_once;
   options.progress = [&bar](const char* stage, double fraction) { bar.update(fraction, {stage}); };
   KL_TRY(std::unique_ptr<Engine> engine, load_engine(std::move(checkpoint), options));
   bar.clear();
-  KL_RETURN_IF_ERROR(check_interrupt());
   if (const Model* model = engine->model()) {
     report_notes(*model);
     log_info(fmt::format("instruction set {}, compute {}, KV {}, {} threads, context {} ({})", isa_name(model->isa()),
@@ -147,9 +157,9 @@ Result<std::unique_ptr<StepModel>> start_step_model(std::shared_ptr<const Checkp
                                                     const ModelFlags& flags, int64_t context_needed) {
   KL_TRY(ModelOptions options, model_options(flags));
   ProgressBar bar("loading");
+  const EndOnSignal at_once;
   options.progress = [&bar](double fraction) { bar.update(fraction, {"weights"}); };
   KL_TRY(std::unique_ptr<StepModel> model, load_step_model(std::move(checkpoint), options, context_needed));
-  KL_RETURN_IF_ERROR(check_interrupt());
   if (model->model()) report_notes(*model->model());
   return model;
 }
@@ -159,70 +169,11 @@ Result<std::unique_ptr<Model>> start_state_model(std::shared_ptr<const Checkpoin
   KL_TRY(ModelOptions options, model_options(flags));
   options.page_positions = 16;  // many short texts at once
   ProgressBar bar("loading");
+  const EndOnSignal at_once;
   options.progress = [&bar](double fraction) { bar.update(fraction, {"weights"}); };
   KL_TRY(std::unique_ptr<Model> model, load_state_model(std::move(checkpoint), options, context_needed));
-  KL_RETURN_IF_ERROR(check_interrupt());
   report_notes(*model);
   return model;
-}
-
-Result<std::string> read_standard_input() {
-  const CancelOnInterrupt wake(true);
-  std::string text;
-  char buffer[65536];
-  for (;;) {
-    const ssize_t got = ::read(STDIN_FILENO, buffer, sizeof buffer);
-    if (got < 0 && errno == EINTR) {
-      if (interrupted() || terminated())
-        return Error{ErrorCode::kCancelled, "interrupted while reading standard input"};
-      continue;
-    }
-    if (got < 0) return Error{ErrorCode::kIo, std::string("cannot read standard input: ") + std::strerror(errno)};
-    if (got == 0) return text;
-    text.append(buffer, static_cast<size_t>(got));
-    if (text.size() > kMaxText) return Error{ErrorCode::kResource, "standard input is longer than 64 MiB"};
-  }
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    lines.push_back(text.substr(at, end - at));
-    if (lines.back().ends_with('\r')) lines.back().pop_back();
-    at = end + 1;
-  }
-  return lines;
-}
-
-Result<std::string> read_text_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return Error{errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, path + ": " + std::strerror(errno)};
-  std::string text(kMaxText + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (file.bad()) return Error{ErrorCode::kIo, path + ": cannot be read"};
-  text.resize(static_cast<size_t>(file.gcount()));
-  if (text.size() > kMaxText) return Error{ErrorCode::kResource, path + ": longer than 64 MiB"};
-  return text;
-}
-
-Status check_replaceable(const std::string& path) {
-  std::error_code ignored;
-  const auto there = std::filesystem::status(path, ignored);
-  if (!std::filesystem::exists(there) || std::filesystem::is_regular_file(there)) return {};
-  return Error{ErrorCode::kIo, path + ": cannot be written: it is not a regular file"};
-}
-
-Status write_text_file(const std::string& path, const std::string& text) {
-  KL_RETURN_IF_ERROR(check_replaceable(path));
-  const std::string temporary = path + ".new";
-  std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-  file << text;
-  file.close();
-  if (file && std::rename(temporary.c_str(), path.c_str()) == 0) return {};
-  const Error error = cannot_write(path, errno);
-  std::remove(temporary.c_str());
-  return error;
 }
 
 }  // namespace kinglet::cli

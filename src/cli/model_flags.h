@@ -17,9 +17,6 @@ class App;
 
 namespace kinglet::cli {
 
-// The most tokens that a flag may speak of.
-inline constexpr int64_t kMostTokens = int64_t{1} << 28;
-
 struct ModelFlags {
   std::string model;
   std::string compute = "int8";
@@ -42,6 +39,11 @@ Result<std::string> locate_model(const std::string& model);
 // The same, opened.
 Result<std::shared_ptr<const Checkpoint>> open_model(const std::string& model, const OpenOptions& options = {});
 
+// The same for a command that writes `output`, which must be none of the model's files and none of `inputs`, the other
+// files that the command reads (base/output_file.h).
+Result<std::shared_ptr<const Checkpoint>> open_model_for(const std::string& output, const std::string& model,
+                                                         std::vector<std::string> inputs = {});
+
 // Loads a model into an engine for one conversation, with a bar, and says on standard error what is noteworthy.
 Result<std::unique_ptr<Engine>> start_engine(std::shared_ptr<const Checkpoint> checkpoint, const ModelFlags& flags,
                                              int64_t max_sequences = 1);
@@ -52,15 +54,5 @@ Result<std::unique_ptr<StepModel>> start_step_model(std::shared_ptr<const Checkp
 // The same for a model's states alone (engine/embed.h).
 Result<std::unique_ptr<Model>> start_state_model(std::shared_ptr<const Checkpoint> checkpoint, const ModelFlags& flags,
                                                  int64_t context_needed);
-
-// All of standard input, or of a file. kResource past 64 MiB.
-Result<std::string> read_standard_input();
-// The lines of a text, without their ends; the last one may lack its own.
-std::vector<std::string> lines_of(const std::string& text);
-Result<std::string> read_text_file(const std::string& path);
-// Writes PATH.new and renames it: an older file stays where that fails.
-Status write_text_file(const std::string& path, const std::string& text);
-// That PATH may come to be by renaming: a device, a pipe or a folder would be replaced.
-Status check_replaceable(const std::string& path);
 
 }  // namespace kinglet::cli

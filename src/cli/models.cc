@@ -7,6 +7,7 @@
 #include <ctime>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli/command.h"
 #include "cli/exit_code.h"
@@ -41,7 +42,7 @@ nlohmann::json facts_of(const StoredModel& model) {
 Result<int> list_models(bool as_json) {
   KL_TRY(const Store store, Store::open_default());
   KL_TRY(const StoreListing listing, store.list());
-  for (const BrokenModel& broken : listing.broken) note(broken.path + ": " + broken.message);
+  for (const BrokenModel& broken : listing.broken) note(broken.message);
   std::string out;
   if (as_json) {
     nlohmann::json all = nlohmann::json::array();
@@ -67,23 +68,36 @@ Result<int> remove_models(const std::vector<std::string>& names) {
   return kExitOk;
 }
 
+Status verify_model(const Store& store, const std::string& name) {
+  KL_TRY(const StoredModel model, store.find(name));
+  ProgressBar bar("verifying " + name);
+  const CancelOnInterrupt cancel;
+  const auto progress = [&bar](uint64_t done, uint64_t total) {
+    bar.update(static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(total, 1)));
+  };
+  KL_RETURN_IF_ERROR(store.verify(model, progress, cancel.flag()));
+  bar.clear();
+  const bool told = write_out(fmt::format("{}: all {} files as pulled\n", name, model.files.size()));
+  return told ? Status() : Status(Error{ErrorCode::kIo, "standard output: cannot be written"});
+}
+
+// All of them, also after one that is broken; an error tells of each.
 Result<int> verify_models(std::vector<std::string> names) {
   KL_TRY(const Store store, Store::open_default());
   if (names.empty()) {
     KL_TRY(const StoreListing listing, store.list());
     for (const StoredModel& model : listing.models) names.push_back(model.name);
+    for (const BrokenModel& model : listing.broken) names.push_back(model.name);
   }
+  std::optional<Error> first;
   for (const std::string& name : names) {
-    KL_TRY(const StoredModel model, store.find(name));
-    ProgressBar bar("verifying " + name);
-    const CancelOnInterrupt cancel;
-    const auto progress = [&bar](uint64_t done, uint64_t total) {
-      bar.update(static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(total, 1)));
-    };
-    KL_RETURN_IF_ERROR(store.verify(model, progress, cancel.flag()));
-    bar.clear();
-    if (!write_out(fmt::format("{}: all {} files as pulled\n", name, model.files.size()))) return kExitBrokenPipe;
+    const Status status = verify_model(store, name);
+    if (status.ok()) continue;
+    if (status.error().code == ErrorCode::kCancelled || output_failure() != 0) return status.error();
+    if (first) first->message += "\n" + status.error().message;
+    if (!first) first = status.error();
   }
+  if (first) return *first;
   return kExitOk;
 }
 

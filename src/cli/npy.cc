@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "cli/model_flags.h"
+#include "base/output_file.h"
 #include "cli/terminal.h"
 
 namespace kinglet::cli {
@@ -17,8 +17,9 @@ Result<NpyWriter> NpyWriter::create(const std::string& path, int64_t rows, int64
   NpyWriter writer;
   writer.path_ = path;
   if (path != "-") {
-    KL_RETURN_IF_ERROR(check_replaceable(path));
-    writer.file_ = std::fopen((path + ".part").c_str(), "wb");
+    KL_RETURN_IF_ERROR(check_output_file(path));
+    writer.temporary_ = temporary_name(path);
+    writer.file_ = std::fopen(writer.temporary_.c_str(), "wb");
     if (!writer.file_) return writer.failed();
   }
   std::string header = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, columns);
@@ -34,12 +35,14 @@ Result<NpyWriter> NpyWriter::create(const std::string& path, int64_t rows, int64
 }
 
 NpyWriter::NpyWriter(NpyWriter&& other) noexcept
-    : path_(std::move(other.path_)), file_(std::exchange(other.file_, nullptr)) {}
+    : path_(std::move(other.path_)),
+      temporary_(std::move(other.temporary_)),
+      file_(std::exchange(other.file_, nullptr)) {}
 
 NpyWriter::~NpyWriter() {
   if (!file_) return;
   std::fclose(file_);
-  std::remove((path_ + ".part").c_str());
+  std::remove(temporary_.c_str());
 }
 
 Error NpyWriter::failed() const {
@@ -58,9 +61,9 @@ Status NpyWriter::write_row(std::span<const float> row) {
 Status NpyWriter::finish() {
   if (!file_) return {};
   const int closed = std::fclose(std::exchange(file_, nullptr));
-  if (closed != 0 || std::rename((path_ + ".part").c_str(), path_.c_str()) != 0) {
+  if (closed != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0) {
     const Error error = failed();
-    std::remove((path_ + ".part").c_str());
+    std::remove(temporary_.c_str());
     return error;
   }
   return {};

@@ -10,7 +10,7 @@
 
 namespace kinglet::cli {
 
-// Writes to PATH.part and renames at finish(); an unfinished file is removed. "-" is standard output.
+// Writes beside PATH and renames at finish(); an unfinished file is removed. "-" is standard output.
 class NpyWriter {
  public:
   static Result<NpyWriter> create(const std::string& path, int64_t rows, int64_t columns);
@@ -25,7 +25,7 @@ class NpyWriter {
   NpyWriter() = default;
   Status put(const char* data, size_t size);
   Error failed() const;
-  std::string path_;
+  std::string path_, temporary_;
   FILE* file_ = nullptr;  // null: standard output
 };
 

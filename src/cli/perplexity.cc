@@ -9,8 +9,10 @@
 
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/files.h"
 #include "cli/json_text.h"
 #include "cli/model_flags.h"
+#include "cli/sampling_flags.h"
 #include "cli/terminal.h"
 
 namespace kinglet::cli {

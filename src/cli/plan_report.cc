@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "cli/files.h"
 #include "cli/json_text.h"
 #include "cli/layer_report.h"
 #include "cli/model_flags.h"
@@ -43,7 +44,7 @@ Result<Checkpoint> bare_configuration(const std::string& path) {
   checkpoint.format = CheckpointFormat::kHuggingFace;
   checkpoint.path = path;
   const std::string file = folder ? (std::filesystem::path(path) / "config.json").string() : path;
-  KL_TRY(const std::string text, read_text_file(file));
+  KL_TRY(const std::string text, folder ? read_own_file(file) : read_text_file(file));
   KL_TRY(checkpoint.metadata, flatten_config(text, file));
   return checkpoint;
 }

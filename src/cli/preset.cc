@@ -13,18 +13,29 @@
 
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/files.h"
 #include "cli/json_text.h"
 #include "cli/model_flags.h"
+#include "cli/suggest.h"
 #include "cli/terminal.h"
+#include "formats/json_bounded.h"
 
 namespace kinglet::cli {
 namespace {
 
 using nlohmann::json;
 
-std::string preset_folder() {
+// kNotFound where no home folder is known: without it a preset's path would begin at the root.
+Result<std::string> preset_folder() {
   const std::string folder = config_folder();
-  return folder.empty() ? "" : folder + "/presets";
+  if (folder.empty())
+    return Error{ErrorCode::kNotFound, "there is no folder for presets: neither HOME nor XDG_CONFIG_HOME is set"};
+  return folder + "/presets";
+}
+
+Result<std::string> preset_path(const std::string& name) {
+  KL_TRY(const std::string folder, preset_folder());
+  return folder + "/" + name + ".json";
 }
 
 Status check_name(const std::string& name) {
@@ -35,53 +46,93 @@ Status check_name(const std::string& name) {
   return Error{ErrorCode::kInvalid, "preset name \"" + name + "\": expected 1 to 64 letters, digits, '.', '_' and '-'"};
 }
 
-template <class T>
-void put(json& object, const char* key, const std::optional<T>& value) {
-  if (value) object[key] = *value;
+// Each returns what was expected where the value is another one, or nothing.
+std::string take(const json& value, std::string& to) {
+  if (!value.is_string()) return "a text";
+  to = value;
+  return {};
+}
+std::string take(const json& value, bool& to) {
+  if (!value.is_boolean()) return "true or false";
+  to = value;
+  return {};
+}
+std::string take(const json& value, uint64_t& to) {
+  if (!value.is_number_unsigned()) return "a whole number from 0 to 18446744073709551615";
+  to = value;
+  return {};
+}
+std::string take(const json& value, std::vector<std::string>& to) {
+  const bool texts =
+      value.is_array() && std::all_of(value.begin(), value.end(), [](const json& item) { return item.is_string(); });
+  if (!texts) return "a list of texts";
+  to = value.get<std::vector<std::string>>();
+  return {};
 }
 template <class T>
-bool get(const json& object, const char* key, std::optional<T>& value) {
-  const auto at = object.find(key);
-  if (at == object.end()) return true;
-  if (std::is_integral_v<T> && !std::is_same_v<T, bool> && !at->is_number_integer()) return false;
-  try {
-    value = at->get<T>();
-    return true;
-  } catch (const json::exception&) {
-    return false;
-  }
+std::string take(const json& value, const ParameterRange& range, T& to) {
+  const bool kind = range.whole ? value.is_number_integer() : value.is_number();
+  if (!kind || !range.contains(value.get<double>())) return range.text();
+  to = value.get<T>();
+  return {};
 }
 
-// One list of fields for both directions; `f` is put or get.
-template <class Object, class PresetType, class F>
-bool each_field(Object& object, PresetType& p, F f) {
+// One list of fields for both directions: `f` is called with a key and a field, or with a key, its range and a field.
+template <class PresetType, class F>
+void each_field(PresetType& p, F f) {
   auto& s = p.sampling;
-  bool fine = true;
-  auto field = [&](const char* key, auto& value) { fine = f(object, key, value) && fine; };
-  field("system", p.system);
-  field("context", p.context);
-  field("max_tokens", p.max_tokens);
-  field("think", p.think);
-  field("temperature", s.temperature);
-  field("top_k", s.top_k);
-  field("top_p", s.top_p);
-  field("min_p", s.min_p);
-  field("typical_p", s.typical_p);
-  field("repetition_penalty", s.repetition_penalty);
-  field("penalty_last_n", s.penalty_last_n);
-  field("presence_penalty", s.presence_penalty);
-  field("frequency_penalty", s.frequency_penalty);
-  field("seed", s.seed);
-  return fine;
+  const auto number = [&f](const char* name, auto& field) { f(name, field, sampling_range(name)); };
+  f("system", p.system);
+  f("context", p.context, kContextRange);
+  f("max_tokens", p.max_tokens, kAnswerRange);
+  f("think", p.think);
+  number("temperature", s.temperature);
+  number("top_k", s.top_k);
+  number("top_p", s.top_p);
+  number("min_p", s.min_p);
+  number("typical_p", s.typical_p);
+  number("repetition_penalty", s.repetition_penalty);
+  number("penalty_last_n", s.penalty_last_n);
+  number("presence_penalty", s.presence_penalty);
+  number("frequency_penalty", s.frequency_penalty);
+  f("seed", s.seed);
 }
 
 json to_json(const Preset& preset) {
   json object = {{"model", preset.model}};
-  each_field(object, preset, [](json& o, const char* key, const auto& value) {
-    put(o, key, value);
-    return true;
+  each_field(preset, [&object](const char* key, const auto& field, const auto&...) {
+    if (field) object[key] = *field;
   });
+  if (!preset.sampling.logit_bias.empty()) object["logit_bias"] = preset.sampling.logit_bias;
   return object;
+}
+
+// What is wrong with a preset's JSON, or nothing.
+std::string from_json(const json& object, Preset& preset) {
+  if (!object.is_object()) return std::string("found ") + object.type_name() + ", expected an object";
+  std::string problem;
+  std::vector<std::string> known;
+  const auto field = [&](const char* key, auto& to, const auto&... range) {
+    known.emplace_back(key);
+    const auto at = object.find(key);
+    if (at == object.end() || !problem.empty()) return;
+    const std::string expected = take(*at, range..., to);
+    if (expected.empty()) return;
+    const std::string found = at->dump();
+    problem = fmt::format("{}: found {}, expected {}", key, found.size() > 60 ? "something else" : found, expected);
+  };
+  field("model", preset.model);
+  each_field(preset, [&](const char* key, auto& to, const auto&... range) {
+    typename std::remove_reference_t<decltype(to)>::value_type value{};
+    field(key, value, range...);
+    if (object.contains(key)) to = std::move(value);
+  });
+  field("logit_bias", preset.sampling.logit_bias);
+  if (!problem.empty()) return problem;
+  if (preset.model.empty()) return "model: found none, expected a model's name";
+  for (const auto& [key, value] : object.items())
+    if (std::find(known.begin(), known.end(), key) == known.end()) return no_such("key of a preset", key, known);
+  return {};
 }
 
 Result<int> show(const std::string& name) {
@@ -117,35 +168,33 @@ std::string config_folder() {
 
 Result<Preset> load_preset(const std::string& name) {
   KL_RETURN_IF_ERROR(check_name(name));
-  const std::string path = preset_folder() + "/" + name + ".json";
-  KL_TRY(const std::string text, read_text_file(path));
-  const json object = json::parse(text, nullptr, false);
-  const Error bad{ErrorCode::kInvalid,
-                  path + ": not a preset; remove it with `kinglet preset rm " + name + "` or save it anew"};
-  if (!object.is_object() || !object.contains("model") || !object["model"].is_string()) return bad;
+  KL_TRY(const std::string path, preset_path(name));
+  KL_TRY(const std::string text, read_own_file(path));
+  const Result<json> object = parse_json(text, path);
   Preset preset;
   preset.name = name;
-  preset.model = object["model"];
-  const bool fine =
-      each_field(object, preset, [](const json& o, const char* key, auto& value) { return get(o, key, value); });
-  if (!fine) return bad;
-  return preset;
+  std::string problem = object.ok() ? from_json(*object, preset) : object.error().message;
+  if (problem.empty()) return preset;
+  if (object.ok()) problem = path + ": " + problem;
+  return Error{ErrorCode::kInvalid, problem + "; save the preset anew, or remove it: kinglet preset rm " + name};
 }
 
-std::optional<Preset> find_preset(const std::string& name) {
+Result<std::optional<Preset>> find_preset(const std::string& name) {
+  if (!check_name(name).ok()) return std::optional<Preset>();
   Result<Preset> preset = load_preset(name);
-  if (!preset.ok()) return std::nullopt;
-  return std::move(preset).value();
+  if (preset.ok()) return std::optional(std::move(preset).value());
+  if (preset.error().code == ErrorCode::kNotFound) return std::optional<Preset>();
+  return preset.error().with_context("preset " + name);
 }
 
 Status save_preset(const Preset& preset) {
   KL_RETURN_IF_ERROR(check_name(preset.name));
+  KL_TRY([[maybe_unused]] const SamplingParams checked, sampling_params(preset.sampling));  // --logit-bias
   const json object = to_json(preset);
   const std::string text = json_text(object, 2);
   if (json::parse(text) != object)
     return Error{ErrorCode::kInvalid, "preset " + preset.name + ": found bytes that are no text, expected UTF-8"};
-  const std::string folder = preset_folder();
-  if (folder.empty()) return Error{ErrorCode::kIo, "no home folder: set HOME or XDG_CONFIG_HOME"};
+  KL_TRY(const std::string folder, preset_folder());
   std::error_code code;
   std::filesystem::create_directories(folder, code);
   if (code) return Error{ErrorCode::kIo, folder + ": " + code.message()};
@@ -154,16 +203,19 @@ Status save_preset(const Preset& preset) {
 
 Status remove_preset(const std::string& name) {
   KL_RETURN_IF_ERROR(check_name(name));
+  KL_TRY(const std::string path, preset_path(name));
   std::error_code code;
-  if (std::filesystem::remove(preset_folder() + "/" + name + ".json", code)) return {};
+  if (std::filesystem::remove(path, code)) return {};
   if (code) return Error{ErrorCode::kIo, name + ": " + code.message()};
   return Error{ErrorCode::kNotFound, "no preset is called " + name};
 }
 
 std::vector<std::string> preset_names() {
   std::vector<std::string> names;
+  const Result<std::string> folder = preset_folder();
+  if (!folder.ok()) return names;
   std::error_code code;
-  for (const auto& entry : std::filesystem::directory_iterator(preset_folder(), code))
+  for (const auto& entry : std::filesystem::directory_iterator(*folder, code))
     if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
   std::sort(names.begin(), names.end());
   return names;
@@ -181,10 +233,8 @@ void add_preset(CLI::App& app, Invocation& invocation) {
   save->add_option("NAME", preset->name, "Its name")->required();
   save->add_option("-m,--model", preset->model, "The model")->required();
   save->add_option("--system", preset->system, "The system prompt");
-  save->add_option("-c,--ctx", preset->context, "Longest context in tokens")
-      ->check(CLI::Range(int64_t{0}, kMostTokens));
-  save->add_option("-n,--max-tokens", preset->max_tokens, "Tokens of an answer at most")
-      ->check(CLI::Range(int64_t{1}, kMostTokens));
+  check_range(save->add_option("-c,--ctx", preset->context, "Longest context in tokens"), kContextRange);
+  check_range(save->add_option("-n,--max-tokens", preset->max_tokens, "Tokens of an answer at most"), kAnswerRange);
   add_think_flags(*save, preset->think);
   add_sampling_flags(*save, preset->sampling);
   save->callback([&invocation, preset] {

@@ -23,8 +23,9 @@ struct Preset {
 // ${XDG_CONFIG_HOME:-~/.config}/kinglet, empty when no home folder is known.
 std::string config_folder();
 
-// Nothing when there is none of this name, or it cannot be read (load_preset says why).
-std::optional<Preset> find_preset(const std::string& name);
+// Nothing when there is none of this name, and for names that no preset can have. One that is there and can't be read
+// is an error: whoever names it would otherwise be told that there is no such model.
+Result<std::optional<Preset>> find_preset(const std::string& name);
 Result<Preset> load_preset(const std::string& name);
 Status save_preset(const Preset& preset);
 Status remove_preset(const std::string& name);

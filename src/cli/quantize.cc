@@ -43,7 +43,7 @@ bool is_coarse(const Checkpoint& checkpoint) {
 
 Result<int> quantize(const QuantizeFlags& flags) {
   KL_TRY(convert::QuantiseOptions options, options_of(flags));
-  KL_TRY(const auto checkpoint, open_model(flags.in));
+  KL_TRY(const auto checkpoint, open_model_for(flags.out, flags.in, {flags.importance}));
   if (checkpoint->format != CheckpointFormat::kGguf)
     return Error{ErrorCode::kUnsupported,
                  flags.in + ": found a Hugging Face folder, expected a GGUF file; kinglet convert --type " +

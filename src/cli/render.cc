@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/files.h"
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
 #include "text/chat_template.h"
@@ -58,7 +59,7 @@ Result<int> render(const RenderFlags& flags) {
   if (!flags.arguments.empty()) {
     KL_TRY(request.args_json, arguments_object(flags.arguments));
   }
-  release_interrupts();
+  const EndOnSignal at_once;
   KL_TRY(const std::string text, chat_template->render(request));
   return write_out(text) ? kExitOk : kExitBrokenPipe;
 }

@@ -10,6 +10,7 @@
 
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/files.h"
 #include "cli/json_text.h"
 #include "cli/model_flags.h"
 #include "cli/terminal.h"

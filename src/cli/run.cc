@@ -5,11 +5,14 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "cli/answer.h"
 #include "cli/chat.h"
 #include "cli/command.h"
+#include "cli/config_file.h"
 #include "cli/exit_code.h"
+#include "cli/files.h"
 #include "cli/json_text.h"
 #include "cli/model_flags.h"
 #include "cli/preset.h"
@@ -23,6 +26,7 @@ namespace {
 struct RunFlags {
   ModelFlags model;
   SamplingFlags sampling;
+  std::string usual{kDefaultModel};  // where nothing names a model
   std::string positional[2];
   std::vector<std::string> words;  // [MODEL] [PROMPT], as far as given
   std::optional<std::string> system;
@@ -58,14 +62,15 @@ std::string take_words(RunFlags& flags) {
   return prompt;
 }
 
-void apply_preset(RunFlags& flags) {
-  const auto preset = find_preset(flags.model.model);
-  if (!preset) return;
+Status apply_preset(RunFlags& flags) {
+  KL_TRY(const std::optional<Preset> preset, find_preset(flags.model.model));
+  if (!preset) return {};
   flags.sampling.fill_from(preset->sampling);
   if (!flags.system) flags.system = preset->system;
   if (!flags.max_tokens) flags.max_tokens = preset->max_tokens;
   if (!flags.think) flags.think = preset->think;
   if (flags.model.context == 0 && preset->context) flags.model.context = *preset->context;
+  return {};
 }
 
 Result<AnswerOptions> answer_options(const RunFlags& flags, const Checkpoint& checkpoint, const Engine& engine) {
@@ -130,13 +135,13 @@ Result<std::shared_ptr<const Checkpoint>> open_named(const RunFlags& flags) {
   const bool single = flags.words.size() == 1 && flags.words[0] == flags.model.model;
   if (opened.ok() || opened.error().code != ErrorCode::kNotFound || !single) return opened;
   return Error{ErrorCode::kNotFound, fmt::format("{}\nFor a prompt of one word: kinglet run {} {}",
-                                                 opened.error().message, kDefaultModel, flags.words[0])};
+                                                 opened.error().message, flags.usual, flags.words[0])};
 }
 
 Result<int> run(RunFlags flags) {
   KL_TRY(const std::string prompt, find_prompt(flags));
-  if (flags.model.model.empty() && flags.words.size() < 2) flags.model.model = kDefaultModel;
-  apply_preset(flags);
+  if (flags.model.model.empty() && flags.words.size() < 2) flags.model.model = flags.usual;
+  KL_RETURN_IF_ERROR(apply_preset(flags));
   KL_TRY(const auto checkpoint, open_named(flags));
   KL_TRY(const auto engine, start_engine(checkpoint, flags.model));
   KL_TRY(const AnswerOptions options, answer_options(flags, *checkpoint, *engine));
@@ -147,7 +152,7 @@ Result<int> run(RunFlags flags) {
   if (flags.think && !conversation.knows_think())
     note(fmt::format("the model's template does not ask about thinking: {} changes nothing",
                      *flags.think ? "--think" : "--no-think"));
-  if (prompt.empty()) return chat_loop(*engine, std::move(conversation), options, flags.stats);
+  if (prompt.empty()) return chat_loop(*engine, std::move(conversation), options, files_of(*checkpoint), flags.stats);
 
   conversation.messages.push_back({"user", prompt, ""});
   KL_TRY(Prompt rendered, conversation.prompt(engine->context() - 1));
@@ -163,10 +168,10 @@ void add_run(CLI::App& app, Invocation& invocation) {
   auto* model = command->add_option("MODEL", flags->positional[0], "The model; left out, the default one answers");
   auto* prompt =
       command->add_option("PROMPT", flags->positional[1], "The prompt; left out, it is standard input, or you talk");
-  command->add_option("-m,--model", flags->model.model, "The model, where the only word is to be the prompt");
+  auto* named =
+      command->add_option("-m,--model", flags->model.model, "The model, where the only word is to be the prompt");
   command->add_option("-s,--system", flags->system, "The system prompt");
-  command->add_option("-n,--max-tokens", flags->max_tokens, "Tokens of an answer at most")
-      ->check(CLI::Range(int64_t{1}, kMostTokens));
+  check_range(command->add_option("-n,--max-tokens", flags->max_tokens, "Tokens of an answer at most"), kAnswerRange);
   add_think_flags(*command, flags->think);
   command->add_flag("--hide-thinking", flags->hide_thinking, "Don't show the thinking; the model thinks all the same");
   command->add_option("--format", flags->format, "json, or the file of a JSON schema that the answer must follow");
@@ -181,7 +186,8 @@ void add_run(CLI::App& app, Invocation& invocation) {
                             "kinglet run smollm2 < question.txt",
                             "kinglet run model.gguf --format schema.json --temp 0 \"A person, please\"",
                             "kinglet run            (talk to the default model)"}));
-  command->callback([&invocation, flags, model, prompt] {
+  command->callback([&invocation, flags, model, prompt, named] {
+    if (invocation.config->gave(*named)) flags->usual = std::exchange(flags->model.model, "");
     for (const auto* option : {model, prompt})
       if (option->count() > 0) flags->words.push_back(flags->positional[flags->words.size()]);
     invocation.action = [flags] { return run(*flags); };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <type_traits>
 
@@ -60,22 +61,33 @@ void SamplingFlags::fill_from(const SamplingFlags& other) {
   if (logit_bias.empty()) logit_bias = other.logit_bias;
 }
 
+CLI::Option* check_range(CLI::Option* flag, const ParameterRange& range) {
+  return flag->check([range](const std::string& text) {
+    char* end = nullptr;
+    const double value = std::strtod(text.c_str(), &end);
+    const bool number = end != text.c_str() && *end == '\0';
+    return !number || range.contains(value) ? std::string() : "found " + text + ", expected " + range.text();
+  });
+}
+
 void add_sampling_flags(CLI::App& command, SamplingFlags& f) {
   const api::Sampling defaults;
-  const auto add = [&command](const char* name, auto& field, const char* help, auto value) {
-    command.add_option(name, field, fmt::format("{} (default {})", help, value))->group("Sampling");
+  const auto add = [&command](const char* name, const char* field, auto& to, const char* help, auto value) {
+    auto* flag = command.add_option(name, to, fmt::format("{} (default {})", help, value))->group("Sampling");
+    check_range(flag, sampling_range(field));
   };
-  add("--temp,--temperature", f.temperature, "0: always the most probable token", defaults.temperature);
-  add("--top-k", f.top_k, "Keep the k most probable tokens; 0: all", defaults.top_k);
-  add("--top-p", f.top_p, "Keep the most probable tokens up to this probability", defaults.top_p);
-  add("--min-p", f.min_p, "Keep tokens with this share of the best one's probability", defaults.min_p);
-  add("--typical", f.typical_p, "Locally typical sampling; 1: off", defaults.typical_p);
-  add("--repeat-penalty", f.repetition_penalty, "Penalty on recent tokens; 1: off", defaults.repetition_penalty);
-  add("--repeat-last-n", f.penalty_last_n, "How far the repeat penalty looks back; -1: everything",
+  add("--temp,--temperature", "temperature", f.temperature, "0: always the most probable token", defaults.temperature);
+  add("--top-k", "top_k", f.top_k, "Keep the k most probable tokens; 0: all", defaults.top_k);
+  add("--top-p", "top_p", f.top_p, "Keep the most probable tokens up to this probability", defaults.top_p);
+  add("--min-p", "min_p", f.min_p, "Keep tokens with this share of the best one's probability", defaults.min_p);
+  add("--typical", "typical_p", f.typical_p, "Locally typical sampling; 1: off", defaults.typical_p);
+  add("--repeat-penalty", "repetition_penalty", f.repetition_penalty, "Penalty on recent tokens; 1: off",
+      defaults.repetition_penalty);
+  add("--repeat-last-n", "penalty_last_n", f.penalty_last_n, "How far the repeat penalty looks back; -1: everything",
       defaults.repetition_last_n);
-  add("--presence-penalty", f.presence_penalty, "Subtracted from tokens that were generated before",
+  add("--presence-penalty", "presence_penalty", f.presence_penalty, "Subtracted from tokens that were generated before",
       defaults.presence_penalty);
-  add("--frequency-penalty", f.frequency_penalty, "Subtracted once for each time they were",
+  add("--frequency-penalty", "frequency_penalty", f.frequency_penalty, "Subtracted once for each time they were",
       defaults.frequency_penalty);
   command.add_option("--seed", f.seed, "The same seed gives the same text")
       ->check([](const std::string& text) {  // the library would wrap it around

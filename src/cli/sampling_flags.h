@@ -12,9 +12,22 @@
 
 namespace CLI {
 class App;
-}
+class Option;
+}  // namespace CLI
 
 namespace kinglet::cli {
+
+// The most tokens that a flag may speak of.
+inline constexpr int64_t kMostTokens = int64_t{1} << 28;
+
+// Ranges that flags, presets and /set share, beside those of sampling/.
+inline constexpr ParameterRange kContextRange{
+    .name = "context", .least = 0, .most = static_cast<double>(kMostTokens), .whole = true};
+inline constexpr ParameterRange kAnswerRange{
+    .name = "max_tokens", .least = 1, .most = static_cast<double>(kMostTokens), .whole = true};
+
+// Makes a flag refuse numbers outside of the range. What is no number at all is left to the flag's type.
+CLI::Option* check_range(CLI::Option* flag, const ParameterRange& range);
 
 // Only what was said; the rest stays absent.
 struct SamplingFlags {

@@ -21,9 +21,19 @@ namespace {
 std::atomic<int> g_interrupts{0}, g_terminations{0};
 std::atomic<bool> g_quiet{false};
 std::atomic<int> g_output_failure{0};
+std::atomic<bool> g_end_at_once{false}, g_bar_drawn{false};
 constexpr int kPatience = 3;
 
+// Everything in here may be called in a signal handler.
+[[noreturn]] void end_at_once(int signal) {
+  constexpr std::string_view kWords = "\nerror: interrupted\n";
+  const size_t skipped = g_bar_drawn.load(std::memory_order_relaxed) ? 0 : 1;
+  [[maybe_unused]] const ssize_t told = ::write(STDERR_FILENO, kWords.data() + skipped, kWords.size() - skipped);
+  ::_exit(128 + signal);
+}
+
 void on_signal(int signal) {
+  if (g_end_at_once.load(std::memory_order_relaxed)) end_at_once(signal);
   std::atomic<int>& count = signal == SIGINT ? g_interrupts : g_terminations;
   if (count.fetch_add(1, std::memory_order_relaxed) + 1 < kPatience) return;
   std::signal(signal, SIG_DFL);
@@ -178,9 +188,13 @@ void clear_interrupt() {
   g_interrupts.store(0, std::memory_order_relaxed);
 }
 
-void release_interrupts() {
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+EndOnSignal::EndOnSignal() {
+  g_end_at_once = true;
+  // One that came before, and that nobody has asked about.
+  if (interrupted() || terminated()) end_at_once(terminated() ? SIGTERM : SIGINT);
+}
+EndOnSignal::~EndOnSignal() {
+  g_end_at_once = false;
 }
 
 CancelOnInterrupt::CancelOnInterrupt(bool wake_reads) {
@@ -215,6 +229,7 @@ void ProgressBar::update(double fraction, const std::vector<std::string>& detail
   const int columns = display_width(line);
   write_error(fmt::format("\r{}{:{}}", line, "", std::max(drawn_ - columns, 0)));
   drawn_ = std::max(columns, 1);
+  g_bar_drawn = true;
   drawn_at_ = now;
 }
 
@@ -222,6 +237,7 @@ void ProgressBar::clear() {
   if (drawn_ == 0) return;
   write_error(fmt::format("\r{:{}}\r", "", std::min(drawn_, terminal_width() - 1)));
   drawn_ = 0;
+  g_bar_drawn = false;
 }
 
 std::string human_bytes(uint64_t bytes) {

@@ -44,8 +44,14 @@ void catch_interrupts();
 bool interrupted();  // Ctrl-C since the last clear_interrupt()
 bool terminated();   // SIGTERM
 void clear_interrupt();
-// For work that asks no flag and holds nothing: from now on they end the process at once.
-void release_interrupts();
+// While it lives they end the process at once: for work that asks no flag and would leave nothing half done.
+class EndOnSignal {
+ public:
+  EndOnSignal();
+  ~EndOnSignal();
+  EndOnSignal(const EndOnSignal&) = delete;
+  EndOnSignal& operator=(const EndOnSignal&) = delete;
+};
 
 // A flag that Ctrl-C and SIGTERM set while this lives, for work that asks a flag.
 class CancelOnInterrupt {

@@ -128,7 +128,7 @@ class Chat(CliCase):
         self.assertIn("No such file", chat.ask("/load nosuch.json"))
         self.assertIn("not a conversation", chat.ask("/load " + str(self.file("odd.json", "[]"))))
         self.assertIn("cannot be written", chat.ask("/save /nosuch/x.json"))
-        self.assertIn("not a regular file", chat.ask("/save /dev/null"))
+        self.assertIn("device", chat.ask("/save /dev/null"))
         self.assertIn("needs a file", chat.ask("/save"))
         chat.send("/bye\r")
         self.assertEqual(chat.wait(), 0)

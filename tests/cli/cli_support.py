@@ -113,3 +113,21 @@ class Gguf:
 
     def vocabulary_only(self):
         return b"GGUF" + struct.pack("<IQQ", 3, 0, self.count) + bytes(self.data[24:self.end])
+
+    def _end_of_tensor_list(self):
+        at = self.end
+        for _ in range(self.tensors):
+            _, at = self._string(at)
+            at += 4 + 8 * struct.unpack_from("<I", self.data, at)[0] + 12
+        return at
+
+    def split_in_two(self):
+        """The same model as two files: all tensors in the first, none in the second."""
+        def head(number, tensors):
+            keys = b"".join(struct.pack("<Q", len(key)) + key + struct.pack("<IH", 2, value)
+                            for key, value in ((b"split.no", number), (b"split.count", 2)))
+            return b"GGUF" + struct.pack("<IQQ", 3, tensors, self.count + 2) + bytes(self.data[24:self.end]) + keys
+        listed = self._end_of_tensor_list()
+        first = head(0, self.tensors) + bytes(self.data[self.end:listed])
+        aligned = -(-listed // 32) * 32
+        return first + bytes(-len(first) % 32) + bytes(self.data[aligned:]), head(1, 0)

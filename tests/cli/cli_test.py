@@ -184,7 +184,7 @@ class Inspect(CliCase):
 class Logits(CliCase):
     def logits(self, *arguments):
         self.kinglet("logits", TINY_MODEL, "-o", "out.npy", *arguments)
-        self.assertFalse((self.folder / "out.npy.part").exists())
+        self.assertEqual(list(self.folder.glob("out.npy.*")), [])
         return (self.folder / "out.npy").read_bytes()
 
     def test_the_same_bits(self):
@@ -299,7 +299,7 @@ class Presets(CliCase):
 
     def test_numbers_that_do_not_fit_are_no_preset(self):
         self.file(".config/kinglet/presets/half.json", '{"model": "m", "context": 1.5e300}')
-        self.assertIn("not a preset", self.error(MALFORMED, "preset", "show", "half"))
+        self.assertIn("context: found 1.5e+300", self.error(MALFORMED, "preset", "show", "half"))
 
     def test_bad_ones(self):
         self.assertIn("preset name", self.error(MALFORMED, "preset", "save", "../x", "--model", "y"))
@@ -385,7 +385,7 @@ class StandardStreams(CliCase):
         done = self.shell('"$0" "$@" >&- 2>&-', ["logits", TINY_MODEL, "--tokens", "1 2", "-o", "o.npy"])
         self.assertEqual(done.returncode, 0)
         read_npy((self.folder / "o.npy").read_bytes())
-        self.assertIn(b"cannot read standard input", self.shell('"$0" "$@" <&-', ["imatrix", TINY_MODEL, "-", "-o", "o"]).stderr)
+        self.assertIn(b"standard input: cannot be read", self.shell('"$0" "$@" <&-', ["imatrix", TINY_MODEL, "-", "-o", "o"]).stderr)
 
 
 class OddFiles(CliCase):
@@ -394,7 +394,7 @@ class OddFiles(CliCase):
         for command in (["logits", TINY_MODEL, "--tokens", "1 2", "-o", "pipe"], ["quantize", TINY_MODEL, "pipe", "Q8_0"]):
             self.assertIn("pipe", self.error(NO_IO, *command))
             self.assertTrue((self.folder / "pipe").is_fifo())
-        self.assertIn("regular file", self.error(NO_IO, "logits", TINY_MODEL, "--tokens", "1", "-o", self.folder))
+        self.assertIn("folder", self.error(NO_IO, "logits", TINY_MODEL, "--tokens", "1", "-o", self.folder))
 
     def test_names_that_are_no_utf8(self):
         copy = os.fsencode(self.folder) + b"/odd\xff.gguf"
