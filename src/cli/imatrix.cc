@@ -64,7 +64,8 @@ Result<int> measure(const ImatrixFlags& flags) {
     KL_TRY(text, read_text_file(flags.file));
   }
   KL_TRY(const auto tokenizer, Tokenizer::from_checkpoint(*checkpoint));
-  KL_TRY(const std::vector<int32_t> tokens, tokenizer->encode(text, {.add_special = false, .parse_special = false}));
+  KL_TRY(const std::vector<int32_t> tokens,
+         encode_text(*tokenizer, text, {.add_special = false, .parse_special = false}));
   if (tokens.empty()) return Error{ErrorCode::kInvalid, flags.file + ": found no text to measure with"};
   KL_TRY(const BoundModel bound, bind_model(*checkpoint));
   KL_TRY(convert::InputSquares squares, convert::InputSquares::create(bound));

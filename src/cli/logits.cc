@@ -48,7 +48,7 @@ Result<int> logits(const LogitsFlags& flags) {
   std::vector<int32_t> tokens;
   if (!flags.prompt.empty()) {
     KL_TRY(const auto tokenizer, Tokenizer::from_checkpoint(*checkpoint));
-    KL_TRY(tokens, tokenizer->encode(flags.prompt));
+    KL_TRY(tokens, encode_text(*tokenizer, flags.prompt));
   } else {
     KL_TRY(tokens, parse_tokens(flags.tokens));
   }

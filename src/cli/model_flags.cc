@@ -135,6 +135,12 @@ Result<std::shared_ptr<const Checkpoint>> open_model_for(const std::string& outp
   return checkpoint;
 }
 
+Result<std::vector<int32_t>> encode_text(const Tokenizer& tokenizer, std::string_view text,
+                                         const EncodeOptions& options) {
+  const EndOnSignal at_once;
+  return tokenizer.encode(text, options);
+}
+
 Result<std::unique_ptr<Engine>> start_engine(std::shared_ptr<const Checkpoint> checkpoint, const ModelFlags& flags,
                                              int64_t max_sequences) {
   LoadOptions options;

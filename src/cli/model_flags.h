@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -43,6 +44,10 @@ Result<std::shared_ptr<const Checkpoint>> open_model(const std::string& model, c
 // files that the command reads (base/output_file.h).
 Result<std::shared_ptr<const Checkpoint>> open_model_for(const std::string& output, const std::string& model,
                                                          std::vector<std::string> inputs = {});
+
+// Tokenizer::encode() for texts that may be long: signals end the process meanwhile.
+Result<std::vector<int32_t>> encode_text(const Tokenizer& tokenizer, std::string_view text,
+                                         const EncodeOptions& options = {});
 
 // Loads a model into an engine for one conversation, with a bar, and says on standard error what is noteworthy.
 Result<std::unique_ptr<Engine>> start_engine(std::shared_ptr<const Checkpoint> checkpoint, const ModelFlags& flags,

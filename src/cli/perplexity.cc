@@ -34,7 +34,8 @@ Result<int> measure(const PerplexityFlags& flags) {
   }
   KL_TRY(const auto checkpoint, open_model(flags.model.model));
   KL_TRY(const auto tokenizer, Tokenizer::from_checkpoint(*checkpoint));
-  KL_TRY(const std::vector<int32_t> tokens, tokenizer->encode(text, {.add_special = false, .parse_special = false}));
+  KL_TRY(const std::vector<int32_t> tokens,
+         encode_text(*tokenizer, text, {.add_special = false, .parse_special = false}));
   KL_TRY(const auto model, start_step_model(checkpoint, flags.model, flags.window));
   ProgressBar bar("perplexity");
   PerplexityOptions options;

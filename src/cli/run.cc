@@ -138,6 +138,11 @@ Result<std::shared_ptr<const Checkpoint>> open_named(const RunFlags& flags) {
                                                  opened.error().message, flags.usual, flags.words[0])};
 }
 
+Result<Prompt> render_prompt(const Conversation& conversation, int64_t room) {
+  const EndOnSignal at_once;  // the text may be long
+  return conversation.prompt(room);
+}
+
 Result<int> run(RunFlags flags) {
   KL_TRY(const std::string prompt, find_prompt(flags));
   if (flags.model.model.empty() && flags.words.size() < 2) flags.model.model = flags.usual;
@@ -155,7 +160,7 @@ Result<int> run(RunFlags flags) {
   if (prompt.empty()) return chat_loop(*engine, std::move(conversation), options, files_of(*checkpoint), flags.stats);
 
   conversation.messages.push_back({"user", prompt, ""});
-  KL_TRY(Prompt rendered, conversation.prompt(engine->context() - 1));
+  KL_TRY(Prompt rendered, render_prompt(conversation, engine->context() - 1));
   KL_TRY(const Answer answer, stream_answer(*engine, conversation, std::move(rendered), options));
   return finish(answer, flags, options);
 }

@@ -38,7 +38,7 @@ Result<int> tokenize(const TokenizeFlags& flags) {
   KL_TRY(const auto checkpoint, open_model(flags.model, {.vocabulary_only = true}));
   KL_TRY(const auto tokenizer, Tokenizer::from_checkpoint(*checkpoint));
   KL_TRY(const std::vector<int32_t> ids,
-         tokenizer->encode(text, {.add_special = !flags.no_special, .parse_special = !flags.no_special}));
+         encode_text(*tokenizer, text, {.add_special = !flags.no_special, .parse_special = !flags.no_special}));
   std::string out;
   if (flags.ids) {
     out = fmt::format("{}\n", fmt::join(ids, " "));

@@ -167,6 +167,21 @@ class Signals(Case):
             self.assertEqual(sorted(p.name for p in self.folder.iterdir()), ["large.gguf", "whole.npy"])
         self.assertTrue(codes - {0}, "no signal came in time")
 
+    @needs_real_model
+    def test_while_tokenizing(self):
+        text = self.file("long.txt", " ".join(f"word{i} {i * i}" for i in range(2_000_000)))
+        for command in (["tokenize", REAL_MODEL, "--ids"], ["perplexity", REAL_MODEL, "-"], ["run", REAL_MODEL]):
+            with text.open() as standard_input, \
+                 subprocess.Popen([PROGRAM, *map(str, command)], env=self.environment, stdin=standard_input,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+                time.sleep(4)
+                self.assertIsNone(process.poll())
+                process.send_signal(signal.SIGTERM)
+                start = time.monotonic()
+                _, told = process.communicate(timeout=60)
+                self.assertEqual((process.returncode, told), (143, "error: interrupted\n"))
+                self.assertLess(time.monotonic() - start, 3)
+
     def test_work_that_asks_no_flag(self):
         messages = self.file("m.json", '[{"role": "user", "content": "Hi"}]')
         long = self.file("long.jinja", "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")
