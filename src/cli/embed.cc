@@ -16,6 +16,7 @@
 #include "cli/json_text.h"
 #include "cli/model_flags.h"
 #include "cli/npy.h"
+#include "cli/sampling_flags.h"
 #include "cli/terminal.h"
 #include "families/family.h"
 

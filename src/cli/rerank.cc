@@ -13,6 +13,7 @@
 #include "cli/files.h"
 #include "cli/json_text.h"
 #include "cli/model_flags.h"
+#include "cli/sampling_flags.h"
 #include "cli/terminal.h"
 #include "nn/heads.h"
 

@@ -167,7 +167,7 @@ TINY = [
               layer_types=["sliding_attention", "full_attention", "sliding_attention"],
               rope_parameters=dict(full_attention=dict(rope_theta=1000000.0, rope_type="linear", factor=8.0),
                                    sliding_attention=dict(rope_theta=10000.0, rope_type="default"))),
-         dtype="BF16", tokens=256),
+         dtype="BF16", tokens=160),
     # Mistral 7B 0.1: a sliding window in every layer, longer than one KV page and shorter than the sequence.
     row("mistral-window", "mistral",
          _mistral(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
