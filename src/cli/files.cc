@@ -87,7 +87,12 @@ Result<std::string> read_text_file(const std::string& path) {
 Result<std::string> read_own_file(const std::string& path) {
   // Without waiting: neither for a pipe's writer, nor for a device.
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (file.number() < 0) return cannot_read(path, errno);
+  if (file.number() < 0) {
+    Error error = cannot_read(path, errno);
+    const std::string folder = std::filesystem::path(path).parent_path().string();
+    if (::access(folder.c_str(), X_OK) != 0) error.code = ErrorCode::kNotFound;
+    return error;
+  }
   struct stat facts{};
   if (::fstat(file.number(), &facts) != 0) return cannot_read(path, errno);
   if (!S_ISREG(facts.st_mode)) return Error{ErrorCode::kIo, path + ": is not a regular file"};

@@ -21,6 +21,7 @@ Result<std::string> read_text_file(const std::string& path);
 // All of a small file that lies where Kinglet looks by itself: a preset, the configuration file, a folder's
 // config.json. Nobody asked for a pipe there, and one would make every command wait; expected is a regular file of at
 // most 4 MiB.
+// kNotFound also where this user may not look into the folder: somebody else's home, where HOME was left over.
 Result<std::string> read_own_file(const std::string& path);
 
 // The lines of a text, without their ends; the last one may lack its own.

@@ -82,6 +82,17 @@ class ConfigurationFile(CliCase):
             self.assertIn("./nosuch.gguf: no such file", self.error(NOT_FOUND, "run", *words))
         self.assertNotIn("usual.gguf", self.kinglet("run", tiny, "a question", expect=None).stderr)
 
+    def test_a_home_of_somebody_else(self):
+        self.with_config("nonsense = 1\n")
+        closed = self.folder / ".config"
+        os.chmod(closed, 0)
+        self.addCleanup(os.chmod, closed, 0o755)
+        self.kinglet("version", bound_by_modes=True)
+        self.assertIn("no model is called", self.error(NOT_FOUND, "inspect", "nosuch:1b", bound_by_modes=True))
+        os.chmod(closed, 0o755)
+        os.chmod(closed / "kinglet/config.toml", 0)  # one that was meant to be read
+        self.assertIn("config.toml: cannot be read: Permission denied", self.error(USAGE, "version", bound_by_modes=True))
+
     def test_without_a_home(self):
         for name in ("HOME", "XDG_CONFIG_HOME"):
             self.environment.pop(name, None)
