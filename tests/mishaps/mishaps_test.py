@@ -169,7 +169,8 @@ class Signals(Case):
 
     @needs_real_model
     def test_while_tokenizing(self):
-        text = self.file("long.txt", " ".join(f"word{i} {i * i}" for i in range(2_000_000)))
+        # Takes a quarter of a minute, and is less than what a chat template may put together.
+        text = self.file("long.txt", " ".join(f"word{i} {i * i}" for i in range(600_000)))
         for command in (["tokenize", REAL_MODEL, "--ids"], ["perplexity", REAL_MODEL, "-"], ["run", REAL_MODEL]):
             with text.open() as standard_input, \
                  subprocess.Popen([PROGRAM, *map(str, command)], env=self.environment, stdin=standard_input,

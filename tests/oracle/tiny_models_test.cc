@@ -219,15 +219,17 @@ INSTANTIATE_TEST_SUITE_P(All, Sensitivity, testing::ValuesIn(with_folder()), row
 
 TEST(GoldenModels, EveryFamilyHasTwoModelsAndOneOfThemAsGguf) {
   std::map<std::string, int> folders, files;
-  for (const GoldenModel& g : golden_models()) {
-    if (g.kind != "tiny") continue;
-    const auto checkpoint = open_checkpoint(g.folder);
+  const auto count = [&](const std::string& folder, const std::string& gguf) {
+    const auto checkpoint = open_checkpoint(folder);
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
     const auto family = find_family(**checkpoint);
     ASSERT_TRUE(family.ok()) << family.error().message;
     folders[std::string((*family)->name)]++;
-    if (!g.gguf.empty()) files[std::string((*family)->name)]++;
-  }
+    if (!gguf.empty()) files[std::string((*family)->name)]++;
+  };
+  for (const GoldenModel& g : golden_models())
+    if (g.kind == "tiny") count(g.folder, g.gguf);
+  for (const GoldenEncoder& g : golden_encoders()) count(g.folder, g.gguf);
   for (const Family* family : all_families()) {
     EXPECT_GE(folders[std::string(family->name)], 2) << family->name;
     if (!family->gguf_architectures.empty()) {
