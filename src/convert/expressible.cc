@@ -25,6 +25,9 @@ constexpr Fact<ModelSpec> kModelFacts[] = {
     {"soft cap of the logits", [](const ModelSpec& s) { return s.final_soft_cap; }},
     {"scale of the logits", [](const ModelSpec& s) { return s.logit_scale; }},
     {"tied embeddings", [](const ModelSpec& s) { return flag(s.tied_embeddings); }},
+    {"hyper-connections", [](const ModelSpec& s) { return static_cast<double>(s.streams); }},
+    {"hyper-connections", [](const ModelSpec& s) { return static_cast<double>(s.stream_iterations); }},
+    {"hyper-connections", [](const ModelSpec& s) { return s.stream_epsilon; }},
 };
 constexpr Fact<LayerSpec> kLayerFacts[] = {
     {"kind of layer", [](const LayerSpec& l) { return static_cast<double>(l.mixer); }},
@@ -69,6 +72,10 @@ constexpr Fact<AttentionSpec> kAttentionFacts[] = {
     {"indexer's blocks", [](const AttentionSpec& a) { return static_cast<double>(a.indexer.local_blocks); }},
     {"layers that share an indexer's choice", [](const AttentionSpec& a) { return flag(a.indexer.shared); }},
     {"order of the indexer's rotary pairs", [](const AttentionSpec& a) { return flag(a.indexer.interleaved); }},
+    {"compressed entries", [](const AttentionSpec& a) { return static_cast<double>(a.compression.ratio); }},
+    {"compressed entries", [](const AttentionSpec& a) { return flag(a.compression.overlaps); }},
+    {"groups of heads", [](const AttentionSpec& a) { return static_cast<double>(a.compression.output_groups); }},
+    {"groups of heads", [](const AttentionSpec& a) { return static_cast<double>(a.compression.output_rank); }},
     {"growth of queries", [](const AttentionSpec& a) { return a.query_growth; }},
     {"growth of queries", [](const AttentionSpec& a) { return static_cast<double>(a.growth_span); }},
     {"layers with rotary embedding", [](const AttentionSpec& a) { return static_cast<double>(a.rope.rotated); }},
@@ -76,6 +83,7 @@ constexpr Fact<AttentionSpec> kAttentionFacts[] = {
 constexpr Fact<MoeSpec> kExpertFacts[] = {
     {"experts used", [](const MoeSpec& m) { return static_cast<double>(m.used); }},
     {"experts' width", [](const MoeSpec& m) { return static_cast<double>(m.hidden); }},
+    {"experts by a table of tokens", [](const MoeSpec& m) { return flag(m.by_token); }},
     {"scoring of experts", [](const MoeSpec& m) { return static_cast<double>(m.scoring); }},
     {"groups of experts", [](const MoeSpec& m) { return static_cast<double>(m.groups); }},
     {"groups of experts", [](const MoeSpec& m) { return static_cast<double>(m.groups_used); }},

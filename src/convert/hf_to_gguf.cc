@@ -1,6 +1,7 @@
 #include "convert/hf_to_gguf.h"
 
 #include <algorithm>
+#include <cstring>
 #include <deque>
 #include <filesystem>
 #include <map>
@@ -136,6 +137,7 @@ class Converter {
       return Error{ErrorCode::kUnsupported, checkpoint_.path + ": tensor " + quote(bound.tensor->name) +
                                                 " has no name in GGUF files of " + target_.architecture};
     const std::string name = tensor_name(rule->gguf_name, bound.layer);
+    if (slot_kind(bound.slot) == SlotKind::kTable) return add_table(name, *bound.tensor);
     if (const auto known = job_of_.find(name); known != job_of_.end()) {
       // The next expert, or another slot of a tensor that is copied whole.
       if (bound.expert >= 0) jobs_[known->second].sources.push_back(*bound.tensor);
@@ -156,6 +158,36 @@ class Converter {
       job.planned.shape.insert(job.planned.shape.begin(), count);
     }
     jobs_.push_back(std::move(job));
+    return {};
+  }
+
+  // Numbers of experts, one row a token: 32 bits wide in files.
+  Status add_table(const std::string& name, const TensorView& table) {
+    if (table.dtype != DType::kI32 && table.dtype != DType::kI64)
+      return Error{ErrorCode::kUnsupported, checkpoint_.path + ": tensor " + quote(table.name) + " has type " +
+                                                std::string(dtype_info(table.dtype).name) + ", expected I32 or I64"};
+    std::vector<int32_t>& numbers = tables_.emplace_back(static_cast<size_t>(table.elements()));
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      int64_t wide = 0;
+      int32_t narrow = 0;
+      if (table.dtype == DType::kI64) {
+        std::memcpy(&wide, table.data.data() + i * sizeof wide, sizeof wide);
+      } else {
+        std::memcpy(&narrow, table.data.data() + i * sizeof narrow, sizeof narrow);
+        wide = narrow;
+      }
+      if (wide < 0 || wide >= most_experts())
+        return Error{ErrorCode::kInvalid, checkpoint_.path + ": tensor " + quote(table.name) + ": found expert " +
+                                              std::to_string(wide) + ", expected 0 to " +
+                                              std::to_string(most_experts() - 1)};
+      numbers[i] = static_cast<int32_t>(wide);
+    }
+    TensorView view;
+    view.name = name;
+    view.dtype = DType::kI32;
+    view.shape = table.shape;
+    view.data = std::as_bytes(std::span(numbers));
+    jobs_.push_back({{name, view.shape, DType::kI32}, {view}, {}, ValueStep::kNone, {}});
     return {};
   }
 
@@ -242,13 +274,15 @@ class Converter {
   Status choose_types() {
     // Vectors are F32 in GGUF files; of the quantised schemes of folders they hold MXFP4 as it is.
     for (TensorJob& job : jobs_) {
+      if (job.planned.type == DType::kI32) continue;
       if (job.planned.shape.size() < 2) job.planned.type = DType::kF32;
       if (!holds_exactly(job)) job.planned.type = DType::kBF16;
     }
     if (options_.keep_types) {
       uint32_t file_type = 0;
       for (const TensorJob& job : jobs_)
-        if (file_type != kMxfp4File && job.planned.type != DType::kF32) file_type = file_type_of(job.planned.type);
+        if (file_type != kMxfp4File && job.planned.type != DType::kF32 && job.planned.type != DType::kI32)
+          file_type = file_type_of(job.planned.type);
       keys_.set_u32("general.file_type", file_type);
       return {};
     }
@@ -257,7 +291,7 @@ class Converter {
     // What a mix does not touch has its type all the same where that is a float.
     if (dtype_info(mix.base).block_values == 1)
       for (TensorJob& job : jobs_)
-        if (job.planned.type != DType::kF32) job.planned.type = mix.base;
+        if (job.planned.type != DType::kF32 && job.planned.type != DType::kI32) job.planned.type = mix.base;
     const AttentionSpec& a = bound_.spec.layers.front().attention;
     return apply_mix(
         jobs_, {target_.architecture, std::ssize(bound_.spec.layers), most_experts(), a.heads / a.kv_heads, false},
@@ -272,6 +306,7 @@ class Converter {
   std::vector<TensorJob> jobs_;
   std::map<std::string, size_t> job_of_;    // by the file's tensor name
   std::deque<std::vector<float>> factors_;  // what jobs point to
+  std::deque<std::vector<int32_t>> tables_;
   std::deque<std::vector<int32_t>> column_orders_;
   std::vector<std::unique_ptr<TurnedRows>> turned_;
 };

@@ -15,15 +15,17 @@ using Scaling = RopeSpec::Scaling;
 // What speaks for all layers in a key that stands once.
 struct Model {
   const ModelSpec& spec;
-  const LayerSpec& typical;    // the first that sees everything and has a rotary embedding, or else has attention
-  const LayerSpec* windowed;   // the first with a window
-  const LayerSpec* expert;     // the first with experts
-  const LayerSpec* recurrent;  // the first with a gated delta rule
-  const LayerSpec* kimi;       // the first with Kimi Linear's
-  const LayerSpec* indexed;    // the first with an indexer
+  const LayerSpec& typical;        // the first that sees everything and has a rotary embedding, or else has attention
+  const LayerSpec* windowed;       // the first with a window
+  const LayerSpec* expert;         // the first with experts
+  const LayerSpec* recurrent;      // the first with a gated delta rule
+  const LayerSpec* kimi;           // the first with Kimi Linear's
+  const LayerSpec* indexed;        // the first with an indexer
+  const LayerSpec* windowed_only;  // the first of DeepSeek-V4 without compressed entries
   const AttentionSpec& attention = typical.attention;
   const RopeSpec& rope = attention.rope;
   bool latent = typical.mixer == Mixer::kLatentAttention;
+  bool compressed = typical.mixer == Mixer::kCompressedAttention;
 };
 
 template <class Wanted>
@@ -34,8 +36,9 @@ const LayerSpec* first_layer(const ModelSpec& spec, Wanted wanted) {
 
 Model summary(const ModelSpec& spec) {
   const auto rotates = [](const LayerSpec& l) { return l.attention.rope.rotated > 0; };
-  const LayerSpec* typical =
-      first_layer(spec, [&](const LayerSpec& l) { return rotates(l) && l.attention.window == 0; });
+  const LayerSpec* typical = first_layer(spec, [](const LayerSpec& l) { return l.attention.compression.ratio > 0; });
+  if (typical == nullptr)
+    typical = first_layer(spec, [&](const LayerSpec& l) { return rotates(l) && l.attention.window == 0; });
   if (typical == nullptr) typical = first_layer(spec, rotates);
   if (typical == nullptr) typical = first_layer(spec, [](const LayerSpec& l) { return !l.recurs(); });
   return {spec,
@@ -44,10 +47,14 @@ Model summary(const ModelSpec& spec) {
           first_layer(spec, [](const LayerSpec& l) { return l.ffn.moe.experts > 0; }),
           first_layer(spec, [](const LayerSpec& l) { return l.mixer == Mixer::kGatedDelta; }),
           first_layer(spec, [](const LayerSpec& l) { return l.mixer == Mixer::kKimiDelta; }),
-          first_layer(spec, [](const LayerSpec& l) { return l.attention.indexer.heads > 0; })};
+          first_layer(spec, [](const LayerSpec& l) { return l.attention.indexer.heads > 0; }),
+          first_layer(spec, [](const LayerSpec& l) {
+            return l.mixer == Mixer::kCompressedAttention && l.attention.compression.ratio == 0;
+          })};
 }
 
-using Value = std::variant<std::monostate, int64_t, double, bool, std::string, std::vector<bool>, std::vector<int64_t>>;
+using Value = std::variant<std::monostate, int64_t, double, bool, std::string, std::vector<bool>, std::vector<int64_t>,
+                           std::vector<float>>;
 constexpr std::monostate kNothing;
 
 Value count_if(bool said, int64_t value) {
@@ -82,6 +89,11 @@ double stretched_theta(const RopeSpec& rope) {
   if (rope.base_factor == 0.0) return rope.theta;
   const auto rotated = static_cast<double>(rope.rotated);
   return rope.theta * pow_f64(rope.base_factor, rotated / (rotated - 2));
+}
+
+// Of DeepSeek-V4's layers without compressed entries; those with entries have a key of their own.
+double usual_theta(const Model& m) {
+  return m.windowed_only != nullptr ? m.windowed_only->attention.rope.theta : stretched_theta(m.rope);
 }
 
 Value scaling_type(const Model& m) {
@@ -155,7 +167,7 @@ constexpr KeyRule kAttentionKeys[] = {
     {"attention.value_length_mla", [](const Model& m) { return count_if(m.latent, m.attention.value_dim); }},
     {"attention.kv_lora_rank", [](const Model& m) { return count_if(m.latent, m.attention.latent.kv_rank); }},
     {"attention.q_lora_rank",
-     [](const Model& m) { return count_if(m.latent && m.attention.latent.q_rank > 0, m.attention.latent.q_rank); }},
+     [](const Model& m) { return count_if(m.attention.latent.q_rank > 0, m.attention.latent.q_rank); }},
     {"attention.layer_norm_rms_epsilon", [](const Model& m) -> Value { return m.spec.norm_epsilon; }},
     // LongRoPE models say that they have none.
     {"attention.sliding_window",
@@ -172,11 +184,11 @@ constexpr KeyRule kRopeKeys[] = {
     {"rope.dimension_count", [](const Model& m) -> Value { return rotated_dimensions(m); }},
     {"rope.dimension_sections",
      [](const Model& m) { return m.rope.sections.empty() ? Value(kNothing) : Value(m.rope.sections); }},
-    {"rope.freq_base", [](const Model& m) -> Value { return stretched_theta(m.rope); }},
+    {"rope.freq_base", [](const Model& m) -> Value { return usual_theta(m); }},
     {"rope.freq_base_swa",
      [](const Model& m) {
        const double theta = m.windowed ? m.windowed->attention.rope.theta : m.rope.theta;
-       return number_if(states_kinds(m) || theta != m.rope.theta, theta);
+       return number_if(!m.compressed && (states_kinds(m) || theta != m.rope.theta), theta);
      }},
     {"rope.scaling.type", scaling_type},
     {"rope.scaling.factor",
@@ -273,6 +285,37 @@ constexpr KeyRule kKindKeys[] = {
     {"embedding_length_per_layer_input", [](const Model& m) -> Value { return m.typical.input_dim; }},
 };
 
+// Only of DeepSeek-V4.
+constexpr KeyRule kCompressionKeys[] = {
+    {"attention.compress_ratios",
+     [](const Model& m) -> Value {
+       std::vector<int64_t> ratios;
+       for (const LayerSpec& layer : m.spec.layers) ratios.push_back(layer.attention.compression.ratio);
+       ratios.resize(ratios.size() + static_cast<size_t>(m.spec.prediction_layers));  // those see a window alone
+       return ratios;
+     }},
+    {"attention.compress_rope_freq_base", [](const Model& m) -> Value { return m.rope.theta; }},
+    {"attention.output_group_count", [](const Model& m) -> Value { return m.attention.compression.output_groups; }},
+    {"attention.output_lora_rank", [](const Model& m) -> Value { return m.attention.compression.output_rank; }},
+    {"swiglu_clamp_exp",
+     [](const Model& m) -> Value {
+       return std::vector<float>(m.spec.layers.size(), static_cast<float>(m.typical.ffn.limit));
+     }},
+    {"swiglu_clamp_shexp",
+     [](const Model& m) -> Value {
+       return std::vector<float>(m.spec.layers.size(), static_cast<float>(m.typical.ffn.limit));
+     }},
+    {"hyper_connection.count", [](const Model& m) -> Value { return m.spec.streams; }},
+    {"hyper_connection.sinkhorn_iterations", [](const Model& m) -> Value { return m.spec.stream_iterations; }},
+    {"hyper_connection.epsilon", [](const Model& m) -> Value { return m.spec.stream_epsilon; }},
+    {"embedding_length_out", [](const Model& m) -> Value { return m.spec.streams * m.spec.width; }},
+    {"hash_layer_count",
+     [](const Model& m) -> Value {
+       return std::count_if(m.spec.layers.begin(), m.spec.layers.end(),
+                            [](const LayerSpec& l) { return l.ffn.moe.by_token; });
+     }},
+};
+
 void set(GgufKeys& keys, const std::string& key, const Value& value) {
   if (const auto* count = std::get_if<int64_t>(&value)) keys.set_u32(key, static_cast<uint32_t>(*count));
   if (const auto* number = std::get_if<double>(&value)) keys.set_f32(key, static_cast<float>(*number));
@@ -281,6 +324,7 @@ void set(GgufKeys& keys, const std::string& key, const Value& value) {
   if (const auto* flags = std::get_if<std::vector<bool>>(&value)) keys.set_bools(key, *flags);
   if (const auto* counts = std::get_if<std::vector<int64_t>>(&value))
     keys.set_i32s(key, std::vector<int32_t>(counts->begin(), counts->end()));
+  if (const auto* numbers = std::get_if<std::vector<float>>(&value)) keys.set_f32s(key, *numbers);
 }
 
 }  // namespace
@@ -298,6 +342,7 @@ void add_model_keys(const ModelSpec& spec, const std::string& architecture, Gguf
   if (model.kimi != nullptr) add(kKimiKeys);
   if (model.indexed != nullptr) add(kIndexerKeys);
   if (states_kinds(model)) add(kKindKeys);
+  if (model.compressed) add(kCompressionKeys);
 }
 
 }  // namespace kinglet::convert

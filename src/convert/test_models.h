@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include <cstring>
 #include <memory>
@@ -37,7 +38,8 @@ inline std::vector<float> logits_of(const std::string& path) {
   std::memset(state->as<std::byte>(), 0, state->size());
   std::byte* const pages[] = {page->as<std::byte>()};
   std::vector<int32_t> tokens;
-  for (int32_t i = 0; i < 48; ++i) tokens.push_back(i * 31 % 61);
+  const auto some = static_cast<int32_t>(std::min<int64_t>((*model)->spec().vocabulary, 61));
+  for (int32_t i = 0; i < 48; ++i) tokens.push_back(i * 31 % some);
   StepSlice slice;
   slice.tokens = tokens;
   slice.pages = pages;
