@@ -2,11 +2,15 @@
 """Runs one file of unittest cases; the last line is what ./test counts: N passed, N failed, N skipped."""
 import importlib.util
 import pathlib
+import signal
 import sys
 import unittest
 
 
 def main():
+    # Where ./test runs in the background of a script, SIGINT is ignored, and programs inherit that: a test that sends one
+    # would wait for ever. With a handler here they start with the default.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     path = pathlib.Path(sys.argv[1]).resolve()
     sys.path.insert(0, str(path.parent))
     sys.dont_write_bytecode = True
