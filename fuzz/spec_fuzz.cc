@@ -35,11 +35,23 @@ void add_tensors(Checkpoint& checkpoint) {
   for (size_t i = 0; i < checkpoint.tensors.size(); i++) checkpoint.index.emplace(checkpoint.tensors[i].name, i);
 }
 
+// Some thousand layers are legal, take a while, and show nothing that some hundred don't.
+bool slow(const Metadata& metadata) {
+  constexpr int64_t kLayers = 128, kMostLayers = 4096;
+  for (const auto& [key, value] : metadata.values()) {
+    const bool counts_layers = key.ends_with("layers") || key.ends_with("block_count") || key.ends_with("n_layer");
+    if (!counts_layers) continue;
+    const auto count = metadata.get_int(key, 0, kMostLayers);
+    if (count.ok() && *count > kLayers) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto metadata = flatten_config(std::string_view(reinterpret_cast<const char*>(data), size), "config.json");
-  if (!metadata.ok()) return 0;
+  if (!metadata.ok() || slow(*metadata)) return 0;
   Checkpoint checkpoint;
   checkpoint.path = "fuzz";
   const bool gguf = metadata->has("general.architecture");

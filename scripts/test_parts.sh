@@ -57,7 +57,8 @@ define_parts() {
   [ ! -e "$root/fuzz/CMakeLists.txt" ] || part full fuzz "20 seconds of every fuzz target" test_fuzzers 20
   part full aarch64 "64-bit ARM under qemu-user: $compute" test_aarch64 "$compute"
 
-  [ ! -e "$root/fuzz/CMakeLists.txt" ] || part long fuzz-long "10 minutes of every fuzz target" test_fuzzers 600
+  [ ! -e "$root/fuzz/CMakeLists.txt" ] ||
+    part long fuzz-long "10 minutes of every fuzz target, 1,000,000 specs" test_fuzzers 600 spec_fuzz=1000000
   [ -z "$bits" ] || part long isa-long "real weights on every instruction set" test_isa_levels KINGLET_TEST_LEVEL=long
 }
 
@@ -109,13 +110,17 @@ test_masked_glibc() {  # FOLDERS
     GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX,-SSE4_2,-SSE4_1
 }
 
-test_fuzzers() {  # SECONDS
-  local programs
+test_fuzzers() {  # SECONDS [PROGRAM=LEAST_INPUTS]
+  local programs program fewest
   build_preset asan -k 0 fuzz_programs
   mapfile -t programs < <(find build/asan/fuzz -maxdepth 1 -type f -name '*_fuzz' -perm -u+x)
   [ ${#programs[@]} != 0 ] || { echo "no fuzz target was built"; return 1; }
   build/asan/fuzz/fuzz_make_seeds "$results/seeds" || return
-  printf '%s\n' "${programs[@]}" | xargs -P "$(nproc)" -I{} scripts/fuzz_one.sh {} "$1" "$results" | tee "$results/lines"
+  for program in "${programs[@]}"; do
+    fewest=0
+    [ "${program##*/}" != "${2%=*}" ] || fewest=${2#*=}
+    printf '%s\0' "$program" "$1" "$results" "$fewest"
+  done | xargs -0 -P "$(nproc)" -n 4 scripts/fuzz_one.sh | tee "$results/lines"
   awk '/^ok /{p++} /^FAILED /{f++} END {print p+0 " passed, " f+0 " failed, 0 skipped"; exit f > 0}' "$results/lines"
 }
 

@@ -27,7 +27,13 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return previous[b.size()];
 }
 
+namespace {
+// Of a word out of a file only this much is compared: it may be as long as the file.
+constexpr size_t kComparedLength = 64;
+}  // namespace
+
 std::string nearest_names(std::string_view wanted, std::span<const std::string_view> names, size_t most) {
+  wanted = wanted.substr(0, kComparedLength);
   std::vector<std::pair<size_t, std::string_view>> ranked;
   for (std::string_view name : names) ranked.emplace_back(edit_distance(wanted, name), name);
   std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
