@@ -13,8 +13,9 @@ program_folders() {
 }
 only() { grep -x "${@/#/-e}" | paste -sd, ; }
 
-# Where the program is slow (sanitizers, portable code, an emulator), the tests on real weights stay out.
-quick=(KINGLET_TEST_LEVEL=default 'GTEST_FILTER=-*RealModel*')
+# Where the program is slow (sanitizers, portable code, an emulator), the tests on real weights stay out, and those that
+# judge the golden values rather than the program.
+quick=(KINGLET_TEST_LEVEL=default 'GTEST_FILTER=-*RealModel*:*Sensitivity*')
 
 define_parts() {
   local folder file

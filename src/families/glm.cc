@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::string_view kGgufSandwich[] = {"glm4"};
 constexpr std::string_view kHfSandwich[] = {"Glm4ForCausalLM"};
+constexpr std::string_view kGgufPlain[] = {"chatglm"};
 constexpr std::string_view kHfPlain[] = {"GlmForCausalLM"};
 constexpr std::string_view kGgufMoe[] = {"glm4moe"};
 constexpr std::string_view kHfMoe[] = {"Glm4MoeForCausalLM"};
@@ -46,6 +47,15 @@ constexpr std::array<TensorRule, 3> kSandwichNorms = {{
 constexpr std::array<TensorRule, 1> kPlainFfnNorm = {{
     {Slot::kFfnNorm, "blk.{}.ffn_norm.weight", "model.layers.{}.post_attention_layernorm.weight"},
 }};
+// What llama.cpp's converter makes of the repositories with code of their own (THUDM/glm-4-9b-chat): attention in one.
+constexpr std::array<TensorRule, 6> kPackedAttention = {{
+    {Slot::kQ, "blk.{}.attn_qkv.weight", "", true, Transform::kPackedRotatedQ},
+    {Slot::kK, "blk.{}.attn_qkv.weight", "", true, Transform::kPackedRotatedK},
+    {Slot::kV, "blk.{}.attn_qkv.weight", "", true, Transform::kPackedV},
+    {Slot::kQBias, "blk.{}.attn_qkv.bias", "", false, Transform::kPackedRotatedQ},
+    {Slot::kKBias, "blk.{}.attn_qkv.bias", "", false, Transform::kPackedRotatedK},
+    {Slot::kVBias, "blk.{}.attn_qkv.bias", "", false, Transform::kPackedV},
+}};
 constexpr std::array<TensorRule, 12> kMoeAttention = {{
     {Slot::kFfnNorm, "blk.{}.post_attention_norm.weight", "model.layers.{}.post_attention_layernorm.weight"},
     {Slot::kGate, "blk.{}.ffn_gate.weight", "model.layers.{}.mlp.gate_proj.weight"},
@@ -61,7 +71,7 @@ constexpr std::array<TensorRule, 12> kMoeAttention = {{
     {Slot::kRopeFactors, "rope_freqs.weight", "", false},
 }};
 constexpr auto kSandwichTensors = join_rules(kWhole, kPackedGateUp, kSandwichNorms);
-constexpr auto kPlainTensors = join_rules(kWhole, kPackedGateUp, kPlainFfnNorm);
+constexpr auto kPlainTensors = join_rules(kWhole, kPackedGateUp, kPackedAttention, kPlainFfnNorm);
 constexpr auto kMoeTensors = join_rules(kWhole, kMoeAttention, kGgufExperts, kHfExperts, kHfSharedExperts);
 
 Result<ModelSpec> dense_from_config(const Checkpoint& checkpoint) {
@@ -107,7 +117,7 @@ Result<ModelSpec> moe_from_config(const Checkpoint& checkpoint) {
 }  // namespace
 
 const Family kGlm4 = {"glm4", kGgufSandwich, kHfSandwich, baseline_from_gguf, dense_from_config, kSandwichTensors};
-const Family kGlm = {"glm", {}, kHfPlain, nullptr, dense_from_config, kPlainTensors};
+const Family kGlm = {"glm", kGgufPlain, kHfPlain, baseline_from_gguf, dense_from_config, kPlainTensors};
 const Family kGlm4Moe = {"glm4-moe", kGgufMoe, kHfMoe, moe_from_gguf, moe_from_config, kMoeTensors};
 
 }  // namespace kinglet

@@ -169,6 +169,8 @@ enum class Transform : uint8_t {
   kPackedQ,      // rows [q | k | v] in one tensor
   kPackedK,
   kPackedV,
+  kPackedRotatedQ,  // the same, rotary pairs interleaved in the rotated dimensions
+  kPackedRotatedK,
   kPackedGate,  // rows [gate | up] in one tensor, of each expert where there are some
   kPackedUp,
   kPairedGate,  // rows gate 0, up 0, gate 1, up 1, … of each expert

@@ -48,7 +48,19 @@ StoredLayout turned(const SlotShape& s, int64_t columns, Rows order) {
 
 StoredLayout packed_attention(Transform transform, const SlotShape& s, const AttentionSpec& a) {
   const int64_t q = a.heads * a.head_dim, k = a.kv_heads * a.head_dim, v = a.kv_heads * a.value_dim;
-  return stretch(s, q + k + v, transform == Transform::kPackedQ ? 0 : transform == Transform::kPackedK ? q : q + k);
+  const int64_t stride = q + k + v;
+  switch (transform) {
+    case Transform::kPackedQ:
+      return stretch(s, stride, 0);
+    case Transform::kPackedRotatedQ:
+      return {stride, 0, q, s.columns, false, half_split_rows(a.heads, a.head_dim, 0, a.rope.rotated), {}};
+    case Transform::kPackedK:
+      return stretch(s, stride, q);
+    case Transform::kPackedRotatedK:
+      return {stride, q, k, s.columns, false, half_split_rows(a.kv_heads, a.head_dim, 0, a.rope.rotated), {}};
+    default:
+      return stretch(s, stride, q + k);
+  }
 }
 
 StoredLayout rotated_rows(Transform transform, const SlotShape& s, const AttentionSpec& a) {
@@ -168,6 +180,8 @@ StoredLayout stored_layout(Transform transform, Slot slot, const ModelSpec& spec
     case Transform::kPackedQ:
     case Transform::kPackedK:
     case Transform::kPackedV:
+    case Transform::kPackedRotatedQ:
+    case Transform::kPackedRotatedK:
       return packed_attention(transform, s, a);
     case Transform::kGatedQ:
       return reordered(s, 2 * s.rows, grouped(a.heads, 2 * a.head_dim, 0, a.head_dim));

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include <set>
 
 #include "families/family.h"
@@ -150,6 +151,57 @@ TEST_P(BothRoads, GiveTheSameBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, BothRoads, testing::ValuesIn(with_both_roads()), row_name);
+
+// A copy of `base` in which the rows of attn_q, attn_k and attn_v of every layer are one tensor.
+struct Joined {
+  std::deque<std::string> names;
+  std::deque<std::vector<std::byte>> rows;
+  std::shared_ptr<Checkpoint> checkpoint;
+};
+
+Joined join_attention(const Checkpoint& base) {
+  Joined joined;
+  joined.checkpoint = std::make_shared<Checkpoint>(base);
+  std::vector<TensorView>& tensors = joined.checkpoint->tensors;
+  tensors.clear();
+  for (const TensorView& tensor : base.tensors) {
+    const size_t at = tensor.name.find(".attn_");
+    const bool q = tensor.name.find(".attn_q.") != std::string::npos;
+    const bool kv = tensor.name.find(".attn_k.") != std::string::npos || tensor.name.find(".attn_v.") != std::string::npos;
+    if (!q && !kv) tensors.push_back(tensor);
+    if (!q) continue;
+    const std::string kind = std::string(tensor.name.substr(at + 8));  // "weight" or "bias"
+    std::vector<std::byte>& rows = joined.rows.emplace_back();
+    TensorView whole = tensor;
+    whole.shape[0] = 0;
+    for (const char* part : {".attn_q.", ".attn_k.", ".attn_v."}) {
+      const TensorView* one = base.find(std::string(tensor.name.substr(0, at)) + part + kind);
+      rows.insert(rows.end(), one->data.begin(), one->data.end());
+      whole.shape[0] += one->shape[0];
+    }
+    whole.name = joined.names.emplace_back(std::string(tensor.name.substr(0, at)) + ".attn_qkv." + kind);
+    whole.data = rows;
+    tensors.push_back(whole);
+  }
+  joined.checkpoint->index.clear();
+  for (size_t i = 0; i < tensors.size(); i++) joined.checkpoint->index.emplace(tensors[i].name, i);
+  return joined;
+}
+
+// GLM-4-9B of the repositories with code of their own: what is rotated lies in one tensor with what isn't.
+TEST(Glm, AttentionInOneTensorGivesTheSameBits) {
+  const auto golden = std::find_if(golden_models().begin(), golden_models().end(),
+                                   [](const GoldenModel& g) { return g.name == "glm-biases"; });
+  ASSERT_NE(golden, golden_models().end());
+  const auto base = open_checkpoint(golden->gguf);
+  ASSERT_TRUE(base.ok()) << base.error().message;
+  const Joined joined = join_attention(**base);
+  EXPECT_LT(joined.checkpoint->tensors.size(), (*base)->tensors.size());
+  auto one = Model::load(joined.checkpoint, exact_options(*golden));
+  auto three = Model::load(*base, exact_options(*golden));
+  ASSERT_TRUE(one.ok() && three.ok()) << (one.ok() ? "" : one.error().message);
+  EXPECT_TRUE(same_bits(run_alone(**one, golden->tokens, 64), run_alone(**three, golden->tokens, 64)));
+}
 
 // ---- the golden values would show a mistake of 1 % in any tensor
 

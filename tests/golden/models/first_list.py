@@ -273,7 +273,7 @@ FIRST_LIST = [
     # GLM-4-9B (the form for transformers): pairs of neighbours rotate, half of a head.
     _row("glm-biases", "glm",
          _glm("glm", hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=3,
-              num_key_value_heads=1, head_dim=16, vocab_size=107)),
+              num_key_value_heads=1, head_dim=16, vocab_size=107), gguf="F16"),
     _row("glm-plain", "glm",
          _glm("glm", hidden_size=40, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
               num_key_value_heads=2, head_dim=24, vocab_size=111, attention_bias=False, tie_word_embeddings=True),

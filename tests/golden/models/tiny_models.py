@@ -109,7 +109,7 @@ TINY = [
                 is_llama_config=True, rope_interleaved=False, torch_dtype="bfloat16"),
          dtype="BF16", gguf="F16", grid=True),
     row("smollm2-five", "smollm2",
-         _llama(hidden_size=160, intermediate_size=96, num_hidden_layers=1, num_attention_heads=5,
+         _llama(hidden_size=80, intermediate_size=96, num_hidden_layers=1, num_attention_heads=5,
                 num_key_value_heads=5, vocab_size=309, rope_theta=10000.0, tie_word_embeddings=True,
                 is_llama_config=True, rope_interleaved=False, max_position_embeddings=8192, torch_dtype="bfloat16"),
          dtype="BF16"),
@@ -120,7 +120,7 @@ TINY = [
          dtype="BF16", gguf="F16", grid=True),
     # An explicit list that no interval gives, no tie.
     row("smollm3-list", "smollm3",
-         _smollm3(hidden_size=96, intermediate_size=64, num_hidden_layers=3, num_attention_heads=3,
+         _smollm3(hidden_size=48, intermediate_size=64, num_hidden_layers=3, num_attention_heads=3,
                   num_key_value_heads=1, vocab_size=323, no_rope_layers=[0, 1, 1], tie_word_embeddings=False,
                   torch_dtype="bfloat16"),
          dtype="BF16"),
