@@ -51,7 +51,7 @@ define_parts() {
   [ -z "$bits" ] || {
     part full isa "every instruction set of this machine" test_isa_levels "${quick[@]}"
     part full glibc "the same bits with glibc's CPU features masked" test_masked_glibc "$bits"
-    part full clang "the same by clang 19, release" gtests clang "$bits" "${quick[@]}"
+    part full clang "the same by clang 19, release" gtests clang kernels,bits "${quick[@]}"
   }
   part full asan "AddressSanitizer, UndefinedBehaviorSanitizer" gtests asan "$all" "${quick[@]}"
   part full tsan "ThreadSanitizer" gtests tsan "$threads" "${quick[@]}"

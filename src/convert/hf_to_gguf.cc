@@ -1,7 +1,6 @@
 #include "convert/hf_to_gguf.h"
 
 #include <algorithm>
-#include <cstring>
 #include <deque>
 #include <filesystem>
 #include <map>
@@ -16,6 +15,7 @@
 #include "convert/vocabulary.h"
 #include "families/gguf_names.h"
 #include "families/pooling.h"
+#include "formats/decode.h"
 #include "kernels/math.h"
 
 namespace kinglet::convert {
@@ -163,25 +163,8 @@ class Converter {
 
   // Numbers of experts, one row a token: 32 bits wide in files.
   Status add_table(const std::string& name, const TensorView& table) {
-    if (table.dtype != DType::kI32 && table.dtype != DType::kI64)
-      return Error{ErrorCode::kUnsupported, checkpoint_.path + ": tensor " + quote(table.name) + " has type " +
-                                                std::string(dtype_info(table.dtype).name) + ", expected I32 or I64"};
-    std::vector<int32_t>& numbers = tables_.emplace_back(static_cast<size_t>(table.elements()));
-    for (size_t i = 0; i < numbers.size(); ++i) {
-      int64_t wide = 0;
-      int32_t narrow = 0;
-      if (table.dtype == DType::kI64) {
-        std::memcpy(&wide, table.data.data() + i * sizeof wide, sizeof wide);
-      } else {
-        std::memcpy(&narrow, table.data.data() + i * sizeof narrow, sizeof narrow);
-        wide = narrow;
-      }
-      if (wide < 0 || wide >= most_experts())
-        return Error{ErrorCode::kInvalid, checkpoint_.path + ": tensor " + quote(table.name) + ": found expert " +
-                                              std::to_string(wide) + ", expected 0 to " +
-                                              std::to_string(most_experts() - 1)};
-      numbers[i] = static_cast<int32_t>(wide);
-    }
+    KL_TRY(std::vector<int32_t> decoded, decode_indices(table, most_experts()));
+    const std::vector<int32_t>& numbers = tables_.emplace_back(std::move(decoded));
     TensorView view;
     view.name = name;
     view.dtype = DType::kI32;

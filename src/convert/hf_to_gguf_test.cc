@@ -65,6 +65,8 @@ bool is_compared(const std::string& key, bool predicts) {
   if (key.starts_with("qwen35") && key.ends_with(".full_attention_interval")) return false;
   // What it says there is the configuration's head_dim, which nothing in these models has.
   if (key == "kimi-linear.attention.value_length") return false;
+  // Of GLM-4-9B's folders it takes the width for the context, and says of a vocabulary what these models don't have.
+  if (key == "chatglm.context_length" || key == "tokenizer.ggml.add_bos_token") return false;
   if (key.ends_with(".nextn_predict_layers")) return false;
   return !predicts || !(key.ends_with(".block_count") || key.ends_with(".recurrent_layers"));
 }

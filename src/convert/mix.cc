@@ -57,6 +57,7 @@ bool may_be_quantised(const MixTensor& tensor) {
                                                "ffn_gate_tid2eid.weight",
                                                "altup",
                                                "laurel",
+                                               "hc_",  // how streams are mixed
                                                "per_layer_model_proj",
                                                "position_embd",
                                                "token_types",

@@ -46,6 +46,13 @@ TEST(Mix, DenseModelsCanBeMxfp4) {
   EXPECT_EQ(*types, (std::vector{DType::kQ8_0, DType::kMXFP4, DType::kF32, DType::kMXFP4}));
 }
 
+TEST(Mix, MatricesThatMixStreamsStay) {
+  const std::vector<MixTensor> tensors = {{"blk.0.hc_attn_fn.weight", {24, 256}, DType::kF32},
+                                          {"blk.0.attn_q_a.weight", {24, 256}, DType::kF32}};
+  EXPECT_EQ(*choose_types(*find_mix("Q4_0"), {"deepseek4", 2, 8, 1, false}, tensors, {}),
+            (std::vector{DType::kF32, DType::kQ4_0}));
+}
+
 TEST(Mix, FirstFittingOverrideWins) {
   const std::vector<TypeOverride> overrides = {*parse_override("blk.1.*_v=q3_k"), *parse_override("attn_v=Q8_0")};
   const auto types = choose_types(*find_mix("Q4_0"), {"llama", 2, 0, 1, false}, some_tensors(), overrides);

@@ -108,20 +108,35 @@ void mxfp4(Parts& p, const std::string& module, int64_t rows, int64_t columns) {
   p.add(module + ".weight_scale", "U8", {rows, columns / 32},
         [&](int64_t) { return static_cast<uint8_t>(122 + p.byte() % 4); });
 }
+// Two scales: one of 16 values in E4M3, one of the matrix, which compressed-tensors divides by.
+template <bool kCompressed>
+void nvfp4(Parts& p, const std::string& module, int64_t rows, int64_t columns) {
+  p.add(module + (kCompressed ? ".weight_packed" : ".weight"), "U8", {rows, columns / 2},
+        [&](int64_t) { return p.byte(); });
+  p.add(module + ".weight_scale", "F8_E4M3", {rows, columns / 16},
+        [&](int64_t) { return static_cast<uint8_t>(0x30 + p.byte() % 16); });
+  if (kCompressed)
+    p.add(module + ".weight_global_scale", "F32", {1}, [&](int64_t) { return 1 / p.scale(0.03); });
+  else
+    p.add(module + ".weight_scale_2", "F32", {}, [&](int64_t) { return p.scale(0.03); });
+}
 
 struct Scheme {
   const char* config;  // golden/formats/quantised/…
   Writer writer;
   int64_t columns = kGroup;  // rows are made of so many
+  bool sums_otherwise = false;
 };
 constexpr Scheme kSchemes[] = {{"fp8-blocks", fp8_blocks},
                                {"fp8-one-scale", fp8_one_scale},
-                               {"gptq-int4-act-order", gptq},
+                               {"gptq-int4-act-order", gptq, kGroup, true},
                                {"awq-int4", awq},
                                {"compressed-int4", compressed_int4},
                                {"compressed-int8", compressed_int8},
                                {"nf4", nf4, 64},
-                               {"mxfp4-stack", mxfp4}};
+                               {"mxfp4-stack", mxfp4},
+                               {"nvfp4-compressed", nvfp4<true>, 64, true},
+                               {"nvfp4-modelopt", nvfp4<false>, 64, true}};
 
 // The golden model `name` with random quantised matrices wherever the scheme's groups divide them.
 void write_folder(const TemporaryFolder& folder, const std::string& name, const Scheme& scheme) {
@@ -182,8 +197,9 @@ TEST_P(QuantisedFolder, BecomesAFile) {
     const std::vector<float> wanted = logits_of(folder.path());
     const double by_f32 = distance(wanted, logits_of(folder.path("f32.gguf")));
     const double by_kept = distance(wanted, logits_of(folder.path("kept.gguf")));
-    // In the folder columns in the order of activation are summed group by group, in the file as they stand.
-    EXPECT_LE(by_f32, GetParam().writer == gptq ? 1e-4 : 0.0);
+    // In the folder columns in the order of activation are summed group by group, and a scale of the whole matrix comes
+    // behind the sum; in the file the values are summed as they stand.
+    EXPECT_LE(by_f32, GetParam().sums_otherwise ? 1e-4 : 0.0);
     const DType type = open(folder.path("kept.gguf"))->find("blk.0.ffn_gate.weight")->dtype;
     EXPECT_EQ(type, is_mxfp4 ? DType::kMXFP4 : DType::kBF16);
     if (is_mxfp4)

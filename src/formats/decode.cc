@@ -1,9 +1,11 @@
 #include "formats/decode.h"
 
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "base/check.h"
+#include "base/quote.h"
 #include "formats/decode_blocks.h"
 
 namespace kinglet {
@@ -124,6 +126,25 @@ void decode_row(const TensorView& tensor, int64_t row, std::span<float> out) {
   std::vector<std::byte> scratch;
   decode_row(tensor.dtype, tensor.row(row, scratch), tensor.columns(), out.data());
   tensor.finish_row(out);
+}
+
+Result<std::vector<int32_t>> decode_indices(const TensorView& tensor, int64_t count) {
+  const bool wide = tensor.dtype == DType::kI64;
+  if (!wide && tensor.dtype != DType::kI32)
+    return Error{ErrorCode::kUnsupported, "tensor " + quote(tensor.name) + " has type " +
+                                              std::string(dtype_info(tensor.dtype).name) + ", expected I32 or I64"};
+  std::vector<int32_t> indices(static_cast<size_t>(tensor.elements()));
+  const size_t width = wide ? sizeof(int64_t) : sizeof(int32_t);
+  KL_CHECK(tensor.data.size() == indices.size() * width, "a tensor of another size");
+  for (size_t i = 0; i < indices.size(); ++i) {
+    const auto* at = reinterpret_cast<const uint8_t*>(tensor.data.data()) + i * width;
+    const int64_t index = wide ? load<int64_t>(at) : load<int32_t>(at);
+    if (index < 0 || index >= count)
+      return Error{ErrorCode::kInvalid, "tensor " + quote(tensor.name) + ": found index " + std::to_string(index) +
+                                            ", expected 0 to " + std::to_string(count - 1)};
+    indices[i] = static_cast<int32_t>(index);
+  }
+  return indices;
 }
 
 void decode_tensor(const TensorView& tensor, std::span<float> out) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 #include "base/tensor_view.h"
@@ -19,6 +20,9 @@ void decode_row(DType type, const std::byte* blocks, int64_t values, float* out)
 
 // A row of a tensor, wherever its blocks come from, its columns in their own order.
 void decode_row(const TensorView& tensor, int64_t row, std::span<float> out);
+
+// Indices out of a tensor of I32 or I64, each in [0, count); of others the error names the tensor.
+Result<std::vector<int32_t>> decode_indices(const TensorView& tensor, int64_t count);
 
 // The whole tensor, row-major.
 void decode_tensor(const TensorView& tensor, std::span<float> out);

@@ -203,6 +203,33 @@ TEST(Decode, RowsPutTogetherOnDemand) {
   EXPECT_EQ(out[2], -7.0f);
 }
 
+template <class T>
+Result<std::vector<int32_t>> indices(DType type, const std::vector<T>& stored, int64_t count) {
+  TensorView tensor;
+  tensor.name = "experts";
+  tensor.dtype = type;
+  tensor.shape = {std::ssize(stored)};
+  tensor.data = std::as_bytes(std::span(stored));
+  return decode_indices(tensor, count);
+}
+
+TEST(DecodeIndices, OfBothWidths) {
+  EXPECT_EQ(*indices<int32_t>(DType::kI32, {0, 7, 3}, 8), (std::vector<int32_t>{0, 7, 3}));
+  EXPECT_EQ(*indices<int64_t>(DType::kI64, {0, 7, 3}, 8), (std::vector<int32_t>{0, 7, 3}));
+}
+
+TEST(DecodeIndices, RefusesWhatPointsOutside) {
+  for (const int64_t wrong : {int64_t{8}, int64_t{-1}, INT64_MAX, INT64_MIN, int64_t{1} << 32}) {
+    const auto found = indices<int64_t>(DType::kI64, {0, wrong}, 8);
+    ASSERT_FALSE(found.ok()) << wrong;
+    EXPECT_EQ(found.error().message, "tensor \"experts\": found index " + std::to_string(wrong) + ", expected 0 to 7");
+  }
+  EXPECT_FALSE(indices<int32_t>(DType::kI32, {8}, 8).ok());
+  EXPECT_FALSE(indices<int32_t>(DType::kI32, {-1}, 8).ok());
+  EXPECT_EQ(indices<float>(DType::kF32, {1.0f}, 8).error().message,
+            "tensor \"experts\" has type F32, expected I32 or I64");
+}
+
 TEST(DecodeDeathTest, RefusesMisuse) {
   const std::byte block[34] = {};
   float out[32];

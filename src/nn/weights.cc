@@ -144,29 +144,7 @@ class Packer {
 
   // Numbers of experts, which index without being looked at again.
   Result<std::vector<int32_t>> table(const BoundTensor& bound) const {
-    const TensorView& tensor = *bound.tensor;
-    const bool wide = tensor.dtype == DType::kI64;
-    if (!wide && tensor.dtype != DType::kI32)
-      return Error{ErrorCode::kUnsupported, "tensor " + tensor.name + " (" + std::string(slot_name(bound.slot)) +
-                                                ") has type " + std::string(dtype_info(tensor.dtype).name) +
-                                                ", expected I32 or I64"};
-    const int64_t experts = model_.layer_of(bound)->ffn.moe.experts;
-    std::vector<int32_t> values(static_cast<size_t>(tensor.elements()));
-    for (size_t i = 0; i < values.size(); i++) {
-      int64_t value = 0;
-      if (wide) {
-        std::memcpy(&value, tensor.data.data() + i * sizeof value, sizeof value);
-      } else {
-        std::memcpy(&values[i], tensor.data.data() + i * sizeof values[i], sizeof values[i]);
-        value = values[i];
-      }
-      if (value < 0 || value >= experts)
-        return Error{ErrorCode::kInvalid, "tensor " + tensor.name + " (" + std::string(slot_name(bound.slot)) +
-                                              "): found expert " + std::to_string(value) + ", expected 0 to " +
-                                              std::to_string(experts - 1)};
-      values[i] = static_cast<int32_t>(value);
-    }
-    return values;
+    return decode_indices(*bound.tensor, model_.layer_of(bound)->ffn.moe.experts);
   }
 
   // All matrices of a slot, the experts of tensors of their own too, into one allocation.

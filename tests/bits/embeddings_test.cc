@@ -3,30 +3,16 @@
 //   KINGLET_WRITE_HASHES=1 build/dev/tests/bits/bits_test --gtest_filter='EmbeddingHashes.*'
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <nlohmann/json.hpp>
-
-#include "base/hash.h"
 #include "base/memory.h"
-#include "nn/model.h"
 #include "nn/pool_states.h"
+#include "tests/bits/hash_table.h"
+#include "tests/support/compare.h"
 #include "tests/support/golden.h"
 
 namespace kinglet::test {
 namespace {
 
 constexpr const char* kTable = KINGLET_SOURCE_DIR "/tests/bits/embedding_hashes.json";
-
-struct Mode {
-  const char* name;
-  ComputeMode compute;
-  KvType kv;
-};
-constexpr Mode kModes[] = {{"int8/f16", ComputeMode::kInt8, KvType::kF16},
-                           {"int8/q8_0", ComputeMode::kInt8, KvType::kQ8_0},
-                           {"f32/f32", ComputeMode::kF32, KvType::kF32}};
 
 std::unique_ptr<Model> load(const std::string& path, const Mode& mode, int threads, std::string isa = "") {
   const auto checkpoint = open_checkpoint(path);
@@ -90,22 +76,10 @@ std::vector<float> joined(const std::vector<std::vector<float>>& parts) {
 constexpr size_t kEachOnce[] = {0, 1, 2, 3};
 
 void check(const GoldenEncoder& golden, const std::string& road, const std::string& path) {
-  std::ifstream file(kTable);
-  auto table = file ? nlohmann::ordered_json::parse(file) : nlohmann::ordered_json::object();
-  const std::string name = golden.name + " (" + road + ")";
-  const bool writing = std::getenv("KINGLET_WRITE_HASHES") != nullptr;
-  for (const Mode& mode : kModes) {
+  check_hashes(kTable, golden.name + " (" + road + ")", [&](const Mode& mode) {
     const auto model = load(path, mode, 2);
-    ASSERT_TRUE(model);
-    const std::vector<float> values = joined(run(*model, golden, kEachOnce));
-    const std::string hash = xxh3_128(std::as_bytes(std::span(values))).hex();
-    if (writing)
-      table[name][mode.name] = hash;
-    else
-      EXPECT_EQ(hash, table.value(name, nlohmann::ordered_json::object()).value(mode.name, "no such row"))
-          << name << " " << mode.name;
-  }
-  if (writing) std::ofstream(kTable) << table.dump(1) << "\n";
+    return model ? joined(run(*model, golden, kEachOnce)) : std::vector<float>();
+  });
 }
 
 TEST(EmbeddingHashes, TinyEncoders) {
@@ -132,7 +106,7 @@ TEST(EmbeddingInvariance, TinyEncodersOnEveryLevel) {
           const auto together = run(*model, golden, crowd);
           for (size_t i = 0; i < std::size(crowd); i++) {
             const std::vector<float>& expected = alone[crowd[i]];
-            ASSERT_EQ(std::memcmp(together[i].data(), expected.data(), expected.size() * sizeof(float)), 0)
+            ASSERT_TRUE(same_bits(together[i], expected))
                 << golden.name << " " << mode.name << " " << isa_name(level) << " text " << crowd[i];
           }
         }

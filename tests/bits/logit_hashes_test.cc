@@ -3,12 +3,7 @@
 //   KINGLET_WRITE_HASHES=1 build/dev/tests/bits/bits_test --gtest_filter='LogitHashes.*'
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
-#include <map>
-#include <nlohmann/json.hpp>
-
-#include "base/hash.h"
+#include "tests/bits/hash_table.h"
 #include "tests/support/golden.h"
 #include "tests/support/models.h"
 #include "tests/support/runner.h"
@@ -18,50 +13,22 @@ namespace {
 
 constexpr const char* kTable = KINGLET_SOURCE_DIR "/tests/bits/logit_hashes.json";
 
-struct Mode {
-  const char* name;
-  ComputeMode compute;
-  KvType kv;
-};
-constexpr Mode kModes[] = {{"int8/f16", ComputeMode::kInt8, KvType::kF16},
-                           {"int8/q8_0", ComputeMode::kInt8, KvType::kQ8_0},
-                           {"f32/f32", ComputeMode::kF32, KvType::kF32}};
-
-std::string hash_of(const std::string& path, const Mode& mode, std::span<const int32_t> tokens) {
+std::vector<float> logits_of(const std::string& path, const Mode& mode, std::span<const int32_t> tokens) {
   const auto checkpoint = open_checkpoint(path);
-  if (!checkpoint.ok()) return checkpoint.error().message;
+  EXPECT_TRUE(checkpoint.ok()) << checkpoint.error().message;
+  if (!checkpoint.ok()) return {};
   ModelOptions options;
   options.compute = mode.compute;
   options.kv_type = mode.kv;
   options.context = 512;
   options.threads = 2;
   const auto model = Model::load(*checkpoint, options);
-  if (!model.ok()) return model.error().message;
-  const std::vector<float> logits = run_alone(**model, tokens, 32);
-  return xxh3_128(std::as_bytes(std::span(logits))).hex();
+  EXPECT_TRUE(model.ok()) << model.error().message;
+  return model.ok() ? run_alone(**model, tokens, 32) : std::vector<float>();
 }
 
-nlohmann::ordered_json read_table() {
-  std::ifstream file(kTable);
-  return file ? nlohmann::ordered_json::parse(file) : nlohmann::ordered_json::object();
-}
-
-bool writing() {
-  return std::getenv("KINGLET_WRITE_HASHES") != nullptr;
-}
-
-// Compares (or, when writing, notes) the hashes of one model by one road.
 void check(const std::string& name, const std::string& path, std::span<const int32_t> tokens) {
-  nlohmann::ordered_json table = read_table();
-  for (const Mode& mode : kModes) {
-    const std::string hash = hash_of(path, mode, tokens);
-    if (writing())
-      table[name][mode.name] = hash;
-    else
-      EXPECT_EQ(hash, table.value(name, nlohmann::ordered_json::object()).value(mode.name, "no such row"))
-          << name << " " << mode.name;
-  }
-  if (writing()) std::ofstream(kTable) << table.dump(1) << "\n";
+  check_hashes(kTable, name, [&](const Mode& mode) { return logits_of(path, mode, tokens); });
 }
 
 TEST(LogitHashes, TinyModels) {

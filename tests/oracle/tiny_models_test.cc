@@ -10,6 +10,7 @@
 
 #include "families/family.h"
 #include "formats/decode.h"
+#include "tests/support/compare.h"
 #include "tests/support/golden.h"
 #include "tests/support/runner.h"
 
@@ -38,21 +39,6 @@ std::unique_ptr<Model> load_or_fail(const std::string& path, const ModelOptions&
     return nullptr;
   }
   return std::move(model).value();
-}
-
-// NaN anywhere counts as an infinite difference.
-double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
-  EXPECT_EQ(a.size(), b.size());
-  double worst = 0.0;
-  for (size_t i = 0; i < std::min(a.size(), b.size()); i++) {
-    const double d = std::abs(double{a[i]} - double{b[i]});
-    if (!(d <= worst)) worst = std::isnan(d) ? INFINITY : d;
-  }
-  return worst;
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 struct Case {
@@ -167,7 +153,8 @@ Joined join_attention(const Checkpoint& base) {
   for (const TensorView& tensor : base.tensors) {
     const size_t at = tensor.name.find(".attn_");
     const bool q = tensor.name.find(".attn_q.") != std::string::npos;
-    const bool kv = tensor.name.find(".attn_k.") != std::string::npos || tensor.name.find(".attn_v.") != std::string::npos;
+    const bool kv =
+        tensor.name.find(".attn_k.") != std::string::npos || tensor.name.find(".attn_v.") != std::string::npos;
     if (!q && !kv) tensors.push_back(tensor);
     if (!q) continue;
     const std::string kind = std::string(tensor.name.substr(at + 8));  // "weight" or "bias"
