@@ -10,6 +10,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/descriptor.h"
 #include "base/lost_pages.h"
 #include "base/system.h"
 
@@ -23,26 +24,12 @@ Error system_error(const std::string& path, const char* what, int number) {
   return {absent ? ErrorCode::kNotFound : ErrorCode::kIo, path + ": " + what + ": " + std::strerror(number)};
 }
 
-class FileHandle {
- public:
-  explicit FileHandle(int number) : number_(number) {}
-  ~FileHandle() {
-    if (number_ >= 0) ::close(number_);
-  }
-  FileHandle(const FileHandle&) = delete;
-  FileHandle& operator=(const FileHandle&) = delete;
-  int number() const { return number_; }
-
- private:
-  int number_;
-};
-
 }  // namespace
 
 Result<std::shared_ptr<MappedFile>> MappedFile::open(const std::string& path) {
   if (path.find('\0') != std::string::npos) return Error{ErrorCode::kInvalid, "a file name contains a zero byte"};
   // Non-blocking, so that naming a pipe by mistake gives an error and not a process that hangs.
-  const FileHandle file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.number() < 0) return system_error(path, "cannot be opened", errno);
   struct stat facts{};
   if (::fstat(file.number(), &facts) != 0) return system_error(path, "cannot be examined", errno);

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/descriptor.h"
 #include "base/memory.h"
 #include "base/output_file.h"
 #include "cli/terminal.h"
@@ -20,20 +21,6 @@ namespace kinglet::cli {
 namespace {
 
 constexpr size_t kMostText = size_t{64} << 20, kMostOwn = size_t{4} << 20;
-
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int number() const { return number_; }
-
- private:
-  int number_;
-};
 
 Error cannot_read(const std::string& name, int code) {
   if (code == EINTR) return {ErrorCode::kCancelled, "interrupted while reading " + name};

@@ -293,6 +293,11 @@ std::vector<int64_t> one_a_layer(FieldReader& r, std::string_view key, const Mod
   return values;
 }
 
+void use_window_everywhere(FieldReader& r, std::string_view key, ModelSpec& spec) {
+  const int64_t window = r.integer_or(key, 0, kMaxContext, 0);
+  for (LayerSpec& layer : spec.layers) layer.attention.window = window;
+}
+
 void use_windows_past_the_first_layers(FieldReader& r, ModelSpec& spec) {
   if (!r.boolean_or("use_sliding_window", false)) return;
   const int64_t window = r.integer_or("sliding_window", 0, kMaxContext, 0);

@@ -48,6 +48,9 @@ std::vector<bool> layers_of_kind(FieldReader& reader, const ModelSpec& spec, std
 std::vector<int64_t> one_a_layer(FieldReader& reader, std::string_view key, const ModelSpec& spec, int64_t least,
                                  int64_t most);
 
+// One sliding window in all layers, where `key` says one.
+void use_window_everywhere(FieldReader& reader, std::string_view key, ModelSpec& spec);
+
 // Qwen's way of saying which layers have a sliding window: `use_sliding_window`, `sliding_window`, and
 // `max_window_layers` of the first layers that see everything all the same.
 void use_windows_past_the_first_layers(FieldReader& reader, ModelSpec& spec);

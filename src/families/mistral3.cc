@@ -43,14 +43,13 @@ Result<ModelSpec> from_config(const Checkpoint& checkpoint) {
   KL_RETURN_IF_ERROR(r.status());
   KL_TRY(ModelSpec spec, baseline_from_config(checkpoint, prefix));
   spec.tied_embeddings = r.boolean_or("tie_word_embeddings", whole.boolean_or("tie_word_embeddings", false));
-  const int64_t window = r.integer_or("sliding_window", 0, kMaxContext, 0);
+  use_window_everywhere(r, "sliding_window", spec);
   if (type == "ministral3") {
     const double growth = r.number_or("rope_parameters.llama_4_scaling_beta", 0.0);
     grow_queries(spec, growth, spec.layers[0].attention.rope.original_context);
   }
   KL_RETURN_IF_ERROR(whole.status());
   KL_RETURN_IF_ERROR(r.status());
-  for (LayerSpec& layer : spec.layers) layer.attention.window = window;
   return spec;
 }
 

@@ -13,12 +13,11 @@ Result<ModelSpec> from_config(const Checkpoint& checkpoint) {
   KL_TRY(ModelSpec spec, baseline_from_config(checkpoint));
   FieldReader r(checkpoint.metadata, "");
   spec.tied_embeddings = r.boolean_or("tie_word_embeddings", false);
-  const int64_t window = r.integer_or("sliding_window", 0, kMaxContext, 0);
+  use_window_everywhere(r, "sliding_window", spec);
   MoeSpec moe = experts_from_config(r, {"num_local_experts", "num_experts_per_tok", "intermediate_size"});
   moe.normalise = true;
   use_experts_from(spec, 0, moe);
   KL_RETURN_IF_ERROR(r.status());
-  for (LayerSpec& layer : spec.layers) layer.attention.window = window;
   return spec;
 }
 

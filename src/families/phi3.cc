@@ -33,9 +33,8 @@ constexpr auto kTensors = join_rules(kMatrices, kPreNorms, kLongRope);
 Result<ModelSpec> from_gguf(const Checkpoint& checkpoint) {
   KL_TRY(ModelSpec spec, baseline_from_gguf(checkpoint));
   FieldReader r(checkpoint.metadata, "phi3.");
-  const int64_t window = r.integer_or("attention.sliding_window", 0, kMaxContext, 0);
+  use_window_everywhere(r, "attention.sliding_window", spec);
   KL_RETURN_IF_ERROR(r.status());
-  for (LayerSpec& layer : spec.layers) layer.attention.window = window;
   return spec;
 }
 
@@ -43,9 +42,8 @@ Result<ModelSpec> from_config(const Checkpoint& checkpoint) {
   KL_TRY(ModelSpec spec, baseline_from_config(checkpoint));
   FieldReader r(checkpoint.metadata, "");
   spec.tied_embeddings = r.boolean_or("tie_word_embeddings", false);
-  const int64_t window = r.integer_or("sliding_window", 0, kMaxContext, 0);
+  use_window_everywhere(r, "sliding_window", spec);
   KL_RETURN_IF_ERROR(r.status());
-  for (LayerSpec& layer : spec.layers) layer.attention.window = window;
   return spec;
 }
 
