@@ -10,6 +10,8 @@
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
 #include "convert/hf_to_gguf.h"
+#include "families/family.h"
+#include "families/pooling.h"
 
 namespace kinglet::cli {
 namespace {
@@ -20,6 +22,18 @@ struct ConvertFlags {
   int threads = 0;
   bool json = false;
 };
+
+// GGUF has no key for the longest text that an embedding model is used with.
+Status note_text_limit(const Checkpoint& checkpoint) {
+  KL_TRY(const int64_t limit, stated_text_limit(checkpoint));
+  if (limit == 0) return {};
+  KL_TRY(const BoundModel model, bind_model(checkpoint));
+  if (limit < model.spec.context)
+    note(fmt::format(
+        "max_seq_length of {} is left out: with the file, texts may have the {} tokens of the model's context", limit,
+        model.spec.context));
+  return {};
+}
 
 Result<int> convert_model(const ConvertFlags& flags) {
   convert::ConvertOptions options;
@@ -51,6 +65,7 @@ Result<int> convert_model(const ConvertFlags& flags) {
   bar.clear();
   if (checkpoint->side_files.tokenizer_json.empty())
     note("the folder has no tokenizer.json: the file has no tokenizer");
+  KL_RETURN_IF_ERROR(note_text_limit(*checkpoint));
   if (!report.left_out.empty())
     note(fmt::format("{} tensors of layers that predict further tokens are left out, {} the first",
                      report.left_out.size(), report.left_out.front()));
@@ -67,7 +82,8 @@ void add_convert(CLI::App& app, Invocation& invocation) {
   command->add_option("OUT", flags->out, "The GGUF file to write")->required();
   command->add_option("--type", flags->type, "What the matrices become (default: they stay as they are)");
   add_type_flags(*command, flags->tensors, flags->importance);
-  command->add_option("--name", flags->name, "The model's name in the file (default: the folder's)");
+  command->add_option("--name", flags->name,
+                      "The model's name in the file (default: the folder's); Qwen3-Reranker is known by it");
   command->add_option("--pre", flags->pre, "Name of the pre-tokenizer (default: found out)");
   command->add_option("-t,--threads", flags->threads, "Threads (0: one a core)")->check(CLI::Range(0, 1024));
   command->add_flag("--json", flags->json, "Print a JSON object: types, bytes and errors of all tensors");

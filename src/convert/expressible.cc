@@ -24,10 +24,17 @@ constexpr Fact<ModelSpec> kModelFacts[] = {
     {"scale of the embedding", [](const ModelSpec& s) { return s.embedding_scale; }},
     {"soft cap of the logits", [](const ModelSpec& s) { return s.final_soft_cap; }},
     {"scale of the logits", [](const ModelSpec& s) { return s.logit_scale; }},
-    {"tied embeddings", [](const ModelSpec& s) { return flag(s.tied_embeddings); }},
+    {"tied embeddings", [](const ModelSpec& s) { return flag(s.labels == 0 && s.tied_embeddings); }},
     {"hyper-connections", [](const ModelSpec& s) { return static_cast<double>(s.streams); }},
     {"hyper-connections", [](const ModelSpec& s) { return static_cast<double>(s.stream_iterations); }},
     {"hyper-connections", [](const ModelSpec& s) { return s.stream_epsilon; }},
+    {"encoder", [](const ModelSpec& s) { return flag(s.is_encoder()); }},
+    // Rows before the first position's are no part of the model.
+    {"positions",
+     [](const ModelSpec& s) { return static_cast<double>(s.encoder.positions - s.encoder.position_offset); }},
+    {"token types", [](const ModelSpec& s) { return static_cast<double>(s.encoder.token_types); }},
+    {"labels", [](const ModelSpec& s) { return static_cast<double>(s.labels); }},
+    {"pooler of the classification head", [](const ModelSpec& s) { return flag(s.labels > 0 && s.encoder.pooler); }},
 };
 constexpr Fact<LayerSpec> kLayerFacts[] = {
     {"kind of layer", [](const LayerSpec& l) { return static_cast<double>(l.mixer); }},
@@ -45,12 +52,14 @@ constexpr Fact<LayerSpec> kLayerFacts[] = {
      }},
     {"inputs of layers", [](const LayerSpec& l) { return static_cast<double>(l.input_dim); }},
     {"scale of the layer", [](const LayerSpec& l) { return flag(l.scaled); }},
+    {"place of the norms", [](const LayerSpec& l) { return flag(l.norms_behind); }},
 };
 constexpr Fact<AttentionSpec> kAttentionFacts[] = {
     {"heads", [](const AttentionSpec& a) { return static_cast<double>(a.heads); }},
     {"key/value heads", [](const AttentionSpec& a) { return static_cast<double>(a.kv_heads); }},
     {"head size", [](const AttentionSpec& a) { return static_cast<double>(a.head_dim); }},
     {"value size", [](const AttentionSpec& a) { return static_cast<double>(a.value_dim); }},
+    {"attention to what follows", [](const AttentionSpec& a) { return flag(a.causal); }},
     {"sliding windows", [](const AttentionSpec& a) { return static_cast<double>(a.window); }},
     {"scale of the scores", [](const AttentionSpec& a) { return static_cast<double>(attention_scale(a)); }},
     {"soft cap of the scores", [](const AttentionSpec& a) { return a.soft_cap; }},

@@ -20,7 +20,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "values are written as they lie in memory");
 
 constexpr uint64_t kAlignment = 32;
-enum ValueType : uint32_t { kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kText = 8, kArray = 9 };
+enum ValueType : uint32_t { kU8 = 0, kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kText = 8, kArray = 9 };
 
 template <class T>
 void append(std::string& out, T value) {
@@ -104,6 +104,9 @@ void GgufKeys::set_texts(std::string_view key, std::span<const std::string> valu
   std::string out = array_head(kText, values.size());
   for (const std::string& value : values) append_text(out, value);
   set(key, std::move(out));
+}
+void GgufKeys::set_bytes(std::string_view key, std::string_view bytes) {
+  set(key, typed_array(kU8, std::span(bytes.data(), bytes.size())));
 }
 void GgufKeys::set_i32s(std::string_view key, std::span<const int32_t> values) {
   set(key, typed_array(kI32, values));

@@ -24,6 +24,7 @@ class GgufKeys {
   void set_f32(std::string_view key, float value);
   void set_bool(std::string_view key, bool value);
   void set_texts(std::string_view key, std::span<const std::string> values);
+  void set_bytes(std::string_view key, std::string_view bytes);  // an array of U8
   void set_i32s(std::string_view key, std::span<const int32_t> values);
   void set_u32s(std::string_view key, std::span<const uint32_t> values);
   void set_f32s(std::string_view key, std::span<const float> values);

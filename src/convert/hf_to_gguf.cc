@@ -6,9 +6,11 @@
 #include <map>
 #include <memory>
 #include <numbers>
+#include <numeric>
 #include <optional>
 
 #include "base/quote.h"
+#include "convert/judge_head.h"
 #include "convert/model_keys.h"
 #include "convert/quantise.h"
 #include "convert/turned_rows.h"
@@ -87,6 +89,17 @@ std::vector<int32_t> column_places(const TensorView& source, const StoredLayout&
   return places;
 }
 
+// Of a classification head, as the configuration names them.
+std::vector<std::string> label_names(const Checkpoint& checkpoint, int64_t count) {
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < count; ++i) {
+    const std::string number = std::to_string(i);
+    const auto name = checkpoint.metadata.string_or("id2label." + number, "LABEL_" + number);
+    names.push_back(name.ok() ? *name : "LABEL_" + number);
+  }
+  return names;
+}
+
 class Converter {
  public:
   Converter(const Checkpoint& checkpoint, const ConvertOptions& options) : checkpoint_(checkpoint), options_(options) {}
@@ -94,12 +107,18 @@ class Converter {
   Status plan() {
     KL_TRY(bound_, bind_model(checkpoint_));
     KL_TRY(target_, gguf_form(*bound_.family, bound_.spec));
+    name_ = options_.name;
+    const std::filesystem::path folder(checkpoint_.path);
+    if (name_.empty()) name_ = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
+    KL_TRY(judge_, judge_head(checkpoint_, bound_, name_));
+    if (judge_) bound_.spec.labels = 2;
     add_keys();
     for (const BoundTensor& bound : bound_.tensors) KL_RETURN_IF_ERROR(add_tensor(bound));
     add_rope_factors();
+    if (judge_) add_judge();
     KL_RETURN_IF_ERROR(add_pooling());
     KL_RETURN_IF_ERROR(check_expressible(bound_.spec, target_, keys_, jobs_));
-    KL_RETURN_IF_ERROR(add_vocabulary(checkpoint_, bound_.spec.vocabulary, options_.pre_tokenizer, keys_));
+    KL_RETURN_IF_ERROR(add_vocabulary(checkpoint_, bound_.spec, options_.pre_tokenizer, keys_));
     return choose_types();
   }
 
@@ -111,27 +130,30 @@ class Converter {
 
  private:
   void add_keys() {
-    std::string name = options_.name;
-    const std::filesystem::path folder(checkpoint_.path);
-    if (name.empty()) name = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
     keys_.set_text("general.architecture", target_.architecture);
     keys_.set_text("general.type", "model");
-    keys_.set_text("general.name", name);
+    keys_.set_text("general.name", name_);
     keys_.set_u32("general.quantization_version", 2);
     add_model_keys(bound_.spec, target_.architecture, keys_);
   }
 
-  // How an embedding model's states are pooled.
+  // How an embedding model's states are pooled, and what a classification head tells apart.
   Status add_pooling() {
-    if (bound_.spec.is_encoder())
-      return Error{ErrorCode::kUnsupported, checkpoint_.path + ": an encoder of text (" + bound_.spec.family +
-                                                "), which can't be converted yet; it runs from the folder"};
+    if (judge_) {
+      add_judge_keys(target_.architecture, keys_);
+      return {};
+    }
+    if (bound_.spec.labels > 0)
+      keys_.set_texts(target_.architecture + ".classifier.output_labels", label_names(checkpoint_, bound_.spec.labels));
     KL_TRY(const std::optional<Pooling> pooling, stated_pooling(checkpoint_));
     if (pooling) keys_.set_u32(target_.architecture + ".pooling_type", gguf_number_of(*pooling));
     return {};
   }
 
   Status add_tensor(const BoundTensor& bound) {
+    const bool pooler = bound.slot == Slot::kPooler || bound.slot == Slot::kPoolerBias;
+    if (pooler && bound_.spec.labels == 0) return {};  // nothing reads it
+    if (judge_ && (bound.slot == Slot::kOutput || bound.slot == Slot::kClassifier)) return {};
     const TensorRule* rule = gguf_rule(*target_.family, bound);
     if (rule == nullptr)
       return Error{ErrorCode::kUnsupported, checkpoint_.path + ": tensor " + quote(bound.tensor->name) +
@@ -148,7 +170,9 @@ class Converter {
     job.planned = {name, bound.tensor->shape, bound.tensor->dtype};
     job.sources = {*bound.tensor};
     // Floats even where they have two dimensions (convolutions); what chooses is small and kept exact.
-    if (slot_kind(bound.slot) == SlotKind::kVector || chooses(bound)) job.planned.type = DType::kF32;
+    if (slot_kind(bound.slot) == SlotKind::kVector || chooses(bound) || is_place_or_type(bound.slot))
+      job.planned.type = DType::kF32;
+    if (bound.slot == Slot::kPositionEmbedding) start_at_first_position(job);
     // Convolutions have two dimensions in files, but for Kimi Linear's.
     if (auto& shape = job.planned.shape; bound.slot == Slot::kConvolution && shape.size() == 3 && shape[1] == 1)
       shape.erase(shape.begin() + 1);
@@ -179,6 +203,26 @@ class Converter {
     const bool of_blocks = bound.slot == Slot::kIndexQ || bound.slot == Slot::kIndexK;
     if (of_blocks) return bound_.layer_of(bound)->attention.indexer.block > 0;
     return bound.slot == Slot::kRouter || bound.slot == Slot::kSharedRouter || bound.slot == Slot::kIndexWeights;
+  }
+
+  void add_judge() {
+    TensorJob job;
+    const TensorView& yes = judge_->yes;
+    job.planned = {"cls.output.weight", {2, yes.columns()}, yes.dtype};
+    if (!judge_->zeros.empty()) judge_->no.data = judge_->zeros;
+    job.sources = {yes, judge_->no};
+    jobs_.push_back(std::move(job));
+  }
+
+  static bool is_place_or_type(Slot slot) { return slot == Slot::kPositionEmbedding || slot == Slot::kTokenTypes; }
+
+  // RoBERTa's first rows belong to no position; files leave them out.
+  void start_at_first_position(TensorJob& job) const {
+    const EncoderSpec& e = bound_.spec.encoder;
+    if (e.position_offset == 0) return;
+    job.row_order.resize(static_cast<size_t>(e.positions - e.position_offset));
+    std::iota(job.row_order.begin(), job.row_order.end(), static_cast<int32_t>(e.position_offset));
+    job.planned.shape.front() = std::ssize(job.row_order);
   }
 
   // From the folder's form to the one that nn/ computes with, and from there to the file's.
@@ -285,6 +329,8 @@ class Converter {
   const ConvertOptions& options_;
   BoundModel bound_;
   GgufForm target_;
+  std::string name_;
+  std::optional<JudgeHead> judge_;
   GgufKeys keys_;
   std::vector<TensorJob> jobs_;
   std::map<std::string, size_t> job_of_;    // by the file's tensor name

@@ -22,13 +22,18 @@ using testing::HasSubstr;
 using testing_files::TemporaryFolder;
 namespace fs = std::filesystem;
 
-// Folders whose GGUF twin lies beside them.
-std::vector<std::string> twins() {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(kGolden + "hf"))
-    if (fs::exists(kGolden + "gguf/" + entry.path().filename().string() + ".gguf"))
-      names.push_back(entry.path().filename().string());
-  return names;
+// Folders of models and encoders, and their twins by llama.cpp's converter.
+struct Twin {
+  std::string name, folder, gguf;
+};
+std::vector<Twin> twins() {
+  std::vector<Twin> all;
+  for (const auto& [folders, files] : {std::pair("hf/", "gguf/"), std::pair("encoders/", "encoders/")})
+    for (const auto& entry : fs::directory_iterator(kGolden + folders)) {
+      const std::string name = entry.path().filename().string(), gguf = kGolden + files + name + ".gguf";
+      if (entry.is_directory() && fs::exists(gguf)) all.push_back({name, kGolden + folders + name, gguf});
+    }
+  return all;
 }
 
 std::string bytes_of(const TensorView& tensor) {
@@ -103,14 +108,24 @@ void expect_equal_files(const std::string& name, const Checkpoint& made, const C
   }
 }
 
+// Of encoders nothing more stands in the file than what llama.cpp's readers ask for, which count tokens; the twins have
+// no vocabulary.
+void expect_no_other_keys(const std::string& name, const Checkpoint& made, const Checkpoint& twin) {
+  for (const auto& [key, value] : made.metadata.values()) {
+    const bool of_tokens = key == "bert.vocab_size" || key.starts_with("tokenizer.ggml.");
+    EXPECT_TRUE(of_tokens || twin.metadata.has(key)) << name << ' ' << key;
+  }
+}
+
 TEST(ConvertFolder, EveryTwinTensorForTensor) {
   const TemporaryFolder folder;
   ThreadPool pool(1);
   int checked = 0;
-  for (const std::string& name : twins()) {
-    const auto source = open(kGolden + "hf/" + name);
+  std::vector<std::string> encoders;
+  for (const auto& [name, source_path, twin_path] : twins()) {
+    const auto source = open(source_path);
     if (!find_family(*source).ok()) continue;
-    const auto twin = open(kGolden + "gguf/" + name + ".gguf");
+    const auto twin = open(twin_path);
     ConvertOptions options;
     // A twin of BF16 has the folder's types, but for a few matrices that Kinglet's files hold as floats.
     const DType type = twin->find("token_embd.weight")->dtype;
@@ -120,10 +135,16 @@ TEST(ConvertFolder, EveryTwinTensorForTensor) {
     const auto report = convert_folder(*source, path, options, pool);
     EXPECT_TRUE(report.ok()) << name << ": " << (report.ok() ? "" : report.error().message);
     if (!report.ok()) continue;
-    expect_equal_files(name, *open(path), *twin);
+    const auto made = open(path);
+    expect_equal_files(name, *made, *twin);
     ++checked;
+    if (bind_model(*made)->spec.is_encoder()) {
+      encoders.push_back(name);
+      expect_no_other_keys(name, *made, *twin);
+    }
   }
   EXPECT_GE(checked, 30);
+  EXPECT_THAT(encoders, testing::UnorderedElementsAre("bert-mean", "roberta-cross", "xlm-roberta-first"));
 }
 
 // Every folder becomes a file that computes the same bits, or is refused for what GGUF can't state.

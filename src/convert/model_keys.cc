@@ -285,6 +285,14 @@ constexpr KeyRule kKindKeys[] = {
     {"embedding_length_per_layer_input", [](const Model& m) -> Value { return m.typical.input_dim; }},
 };
 
+// Of encoders of text, in place of what other models say of attention and rotary embedding. llama.cpp counts token
+// types among the tokenizer's facts.
+constexpr KeyRule kEncoderKeys[] = {
+    {"attention.head_count", [](const Model& m) -> Value { return m.attention.heads; }},
+    {"attention.layer_norm_epsilon", [](const Model& m) -> Value { return m.spec.norm_epsilon; }},
+    {"attention.causal", [](const Model& m) -> Value { return m.attention.causal; }},
+};
+
 // Only of DeepSeek-V4.
 constexpr KeyRule kCompressionKeys[] = {
     {"attention.compress_ratios",
@@ -335,6 +343,11 @@ void add_model_keys(const ModelSpec& spec, const std::string& architecture, Gguf
     for (const KeyRule& rule : rules) set(keys, architecture + "." + std::string(rule.key), rule.value(model));
   };
   add(kShapeKeys);
+  if (spec.is_encoder()) {
+    add(kEncoderKeys);
+    keys.set_u32("tokenizer.ggml.token_type_count", static_cast<uint32_t>(spec.encoder.token_types));
+    return;
+  }
   add(kAttentionKeys);
   add(kRopeKeys);
   if (model.expert != nullptr) add(kExpertKeys);

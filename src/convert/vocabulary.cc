@@ -4,16 +4,30 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
+#include "convert/vocabulary_kinds.h"
 #include "formats/json_bounded.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace kinglet::convert {
-namespace {
 
 using Json = nlohmann::json;
 
-enum TokenType : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+std::string text_or(const Json& object, const char* key, const std::string& fallback) {
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  return object.is_object() && found != object.end() && found->is_string() ? found->get<std::string>() : fallback;
+}
+
+// A step of the tokenizer, or the steps of a Sequence.
+std::vector<Json> steps_of(const Json& tokenizer, const char* kind, const char* list) {
+  if (!tokenizer.contains(kind) || !tokenizer[kind].is_object()) return {};
+  const Json& step = tokenizer[kind];
+  if (text_or(step, "type") != "Sequence") return {step};
+  if (!step.contains(list) || !step[list].is_array()) return {};
+  return step[list].get<std::vector<Json>>();
+}
+
+namespace {
 
 // Names of llama.cpp for pre-tokenizers, by what tells them apart: their pattern, single digits split off before, NFC.
 struct Pre {
@@ -34,20 +48,6 @@ constexpr std::array kPres = {
 #undef KL_WORDS
 #undef KL_REST
 #undef KL_CONTRACTIONS
-
-std::string text_or(const Json& object, const char* key, const std::string& fallback = "") {
-  const auto found = object.is_object() ? object.find(key) : object.end();
-  return object.is_object() && found != object.end() && found->is_string() ? found->get<std::string>() : fallback;
-}
-
-// A step of the tokenizer, or the steps of a Sequence.
-std::vector<Json> steps_of(const Json& tokenizer, const char* kind, const char* list) {
-  if (!tokenizer.contains(kind) || !tokenizer[kind].is_object()) return {};
-  const Json& step = tokenizer[kind];
-  if (text_or(step, "type") != "Sequence") return {step};
-  if (!step.contains(list) || !step[list].is_array()) return {};
-  return step[list].get<std::vector<Json>>();
-}
 
 struct Kind {
   bool byte_level = false, digits = false, nfc = false;
@@ -91,11 +91,6 @@ Result<std::vector<std::string>> merges_of(const Json& model, const std::string&
   return merges;
 }
 
-// Tokens with their types, one a row of the embedding.
-struct Tokens {
-  std::vector<std::string> texts;
-  std::vector<int32_t> types;
-};
 Tokens tokens_of(const Tokenizer& tokenizer, const Json& json, int64_t rows) {
   Tokens tokens;
   for (int64_t id = 0; id < rows; ++id) {
@@ -135,62 +130,104 @@ std::vector<float> scores_of(const Tokens& tokens, const std::vector<std::string
   return scores;
 }
 
-// The token that the tokenizer puts behind a text, as Qwen3-Embedding's does.
-Result<std::optional<int32_t>> token_behind(const Tokenizer& tokenizer) {
+// What the tokenizer puts around a text: [CLS] and [SEP], or what Qwen3-Embedding's puts behind it.
+struct Around {
+  std::optional<int32_t> before, behind;
+};
+Result<Around> tokens_around(const Tokenizer& tokenizer) {
   KL_TRY(const std::vector<int32_t> whole, tokenizer.encode("a"));
   KL_TRY(const std::vector<int32_t> bare, tokenizer.encode("a", {.add_special = false}));
-  const bool none = whole.size() <= bare.size() || bare.empty() || whole.back() == bare.back();
-  return none ? std::optional<int32_t>() : std::optional(whole.back());
+  Around around;
+  if (bare.empty() && whole.size() == 2) return Around{whole.front(), whole.back()};  // no token for the letter
+  if (whole.size() <= bare.size() || bare.empty()) return around;
+  if (whole.front() != bare.front()) around.before = whole.front();
+  if (whole.back() != bare.back()) around.behind = whole.back();
+  return around;
+}
+
+// Whether a pair of texts has two separators between them, as RoBERTa's has.
+bool separates_twice(const Json& tokenizer) {
+  for (const Json& step : steps_of(tokenizer, "post_processor", "processors")) {
+    if (text_or(step, "type") == "RobertaProcessing") return true;
+    if (text_or(step, "type") != "TemplateProcessing" || !step.contains("pair") || !step["pair"].is_array()) continue;
+    int between = 0;
+    bool first = false, second = false;
+    for (const Json& piece : step["pair"]) {
+      const bool text = piece.is_object() && piece.contains("Sequence");
+      second = second || (text && first);
+      first = first || text;
+      between += first && !second && !text ? 1 : 0;
+    }
+    if (second && between == 2) return true;
+  }
+  return false;
 }
 
 // In GGUF files it is the end-of-sequence token that may stand behind a text.
-Status add_special_ids(const Tokenizer& tokenizer, GgufKeys& keys) {
+Status add_special_ids(const Tokenizer& tokenizer, const Json& json, bool encoder, GgufKeys& keys) {
   SpecialTokens special = tokenizer.special();
-  KL_TRY(const std::optional<int32_t> behind, token_behind(tokenizer));
-  if (behind) special.eos = behind;
+  KL_TRY(const Around around, tokens_around(tokenizer));
+  if (around.behind) special.eos = around.behind;
+  if (encoder && around.before) special.bos = around.before;
+  if (encoder && !special.sep) special.sep = around.behind;
   const std::pair<const char*, std::optional<int32_t>> ids[] = {
       {"bos", special.bos},     {"eos", special.eos},       {"eot", special.eot},  {"unknown", special.unk},
       {"padding", special.pad}, {"seperator", special.sep}, {"mask", special.mask}};
   for (const auto& [role, id] : ids)
     if (id) keys.set_u32("tokenizer.ggml." + std::string(role) + "_token_id", static_cast<uint32_t>(*id));
-  keys.set_bool("tokenizer.ggml.add_bos_token", tokenizer.adds_bos());
-  if (behind) keys.set_bool("tokenizer.ggml.add_eos_token", true);
+  keys.set_bool("tokenizer.ggml.add_bos_token", encoder ? around.before.has_value() : tokenizer.adds_bos());
+  if (around.behind) keys.set_bool("tokenizer.ggml.add_eos_token", true);
+  if (encoder) keys.set_bool("tokenizer.ggml.add_sep_token", separates_twice(json));
   return {};
 }
 
-}  // namespace
-
-Status add_vocabulary(const Checkpoint& checkpoint, int64_t rows, const std::string& pre, GgufKeys& keys) {
-  if (checkpoint.side_files.tokenizer_json.empty()) return {};
-  const std::string& path = checkpoint.path;
-  KL_TRY(const Json json, parse_json(checkpoint.side_files.tokenizer_json, path + "/tokenizer.json"));
-  KL_TRY(const auto tokenizer, Tokenizer::from_checkpoint(checkpoint));
-  KL_RETURN_IF_ERROR(tokenizer->check_vocabulary(rows));
-  if (!json.contains("model") || text_or(json["model"], "type") != "BPE")
-    return Error{ErrorCode::kUnsupported, path + "/tokenizer.json: model.type: found \"" +
-                                              (json.contains("model") ? text_or(json["model"], "type") : "") +
-                                              "\", only BPE can be converted"};
+// Byte-level or SentencePiece's, by merges.
+Status add_merged(const Json& json, const Tokens& tokens, bool encoder, const std::string& forced,
+                  const std::string& path, GgufKeys& keys) {
   KL_TRY(const std::vector<std::string> merges, merges_of(json["model"], path));
   const Kind kind = kind_of(json);
-  const Tokens tokens = tokens_of(*tokenizer, json, rows);
   keys.set_text("tokenizer.ggml.model", kind.byte_level ? "gpt2" : "llama");
   if (kind.byte_level) {
-    KL_TRY(const std::string name, pre_of(kind, pre, path));
-    keys.set_text("tokenizer.ggml.pre", name);
+    KL_TRY(const std::string name, pre_of(kind, forced, path));
+    // RoBERTa cuts text as GPT-2 does, under a name of its own.
+    keys.set_text("tokenizer.ggml.pre", encoder && name == "gpt-2" ? "roberta-bpe" : name);
   } else {
     keys.set_text("tokenizer.ggml.pre", "default");
   }
   keys.set_texts("tokenizer.ggml.tokens", tokens.texts);
   if (!kind.byte_level) keys.set_f32s("tokenizer.ggml.scores", scores_of(tokens, merges));
   keys.set_i32s("tokenizer.ggml.token_type", tokens.types);
-  if (kind.byte_level) keys.set_texts("tokenizer.ggml.merges", merges);
-  KL_RETURN_IF_ERROR(add_special_ids(*tokenizer, keys));
-  if (!kind.byte_level) {
-    bool prefix = false;
-    for (const Json& step : steps_of(json, "normalizer", "normalizers"))
-      prefix = prefix || text_or(step, "type") == "Prepend";
-    keys.set_bool("tokenizer.ggml.add_space_prefix", prefix);
+  if (kind.byte_level) {
+    keys.set_texts("tokenizer.ggml.merges", merges);
+    return {};
   }
+  bool prefix = false;
+  for (const Json& step : steps_of(json, "normalizer", "normalizers"))
+    prefix = prefix || text_or(step, "type") == "Prepend";
+  keys.set_bool("tokenizer.ggml.add_space_prefix", prefix);
+  return {};
+}
+
+}  // namespace
+
+Status add_vocabulary(const Checkpoint& checkpoint, const ModelSpec& spec, const std::string& pre, GgufKeys& keys) {
+  if (checkpoint.side_files.tokenizer_json.empty()) return {};
+  const std::string& path = checkpoint.path;
+  KL_TRY(const Json json, parse_json(checkpoint.side_files.tokenizer_json, path + "/tokenizer.json"));
+  KL_TRY(const auto tokenizer, Tokenizer::from_checkpoint(checkpoint));
+  KL_RETURN_IF_ERROR(tokenizer->check_vocabulary(spec.vocabulary));
+  const std::string type = json.contains("model") ? text_or(json["model"], "type") : "";
+  Tokens tokens = tokens_of(*tokenizer, json, spec.vocabulary);
+  if (type == "BPE")
+    KL_RETURN_IF_ERROR(add_merged(json, tokens, spec.is_encoder(), pre, path, keys));
+  else if (type == "WordPiece")
+    KL_RETURN_IF_ERROR(add_word_piece(json, std::move(tokens), path, keys));
+  else if (type == "Unigram")
+    KL_RETURN_IF_ERROR(add_unigrams(json, std::move(tokens), path, keys));
+  else
+    return Error{ErrorCode::kUnsupported, path + "/tokenizer.json: model.type: found \"" + type +
+                                              "\", only BPE, WordPiece and Unigram can be converted"};
+  KL_RETURN_IF_ERROR(add_special_ids(*tokenizer, json, spec.is_encoder(), keys));
   const auto chat = ChatTemplate::from_checkpoint(checkpoint);
   if (chat.ok()) keys.set_text("tokenizer.chat_template", (*chat)->source());
   return {};

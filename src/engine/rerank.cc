@@ -3,15 +3,10 @@
 #include <algorithm>
 #include <optional>
 
+#include "text/judge_prompt.h"
+
 namespace kinglet {
 namespace {
-
-// Qwen3-Reranker's own words, from its model card.
-constexpr std::string_view kBefore =
-    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
-    "provided. Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n";
-constexpr std::string_view kBehind = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
-constexpr std::string_view kInstruction = "Given a web search query, retrieve relevant passages that answer the query";
 
 using Tokens = std::vector<int32_t>;
 
@@ -57,13 +52,12 @@ Result<TokenText> cross_pair(const ModelSpec& spec, const Tokenizer& tokenizer, 
 // Text of strangers holds no special tokens.
 Result<TokenText> judged_pair(const Tokenizer& tokenizer, std::string_view query, std::string_view document,
                               const PairOptions& options) {
-  const std::string_view instruction = options.instruction.empty() ? kInstruction : options.instruction;
-  const std::string body = "<Instruct>: " + std::string(instruction) + "\n<Query>: " + std::string(query) +
-                           "\n<Document>: " + std::string(document);
+  const std::string_view instruction = options.instruction.empty() ? kJudgeInstruction : options.instruction;
+  const std::string body = judge_body(instruction, query, document);
   TokenText pair;
-  KL_TRY(pair.tokens, tokenizer.encode(kBefore, {.add_special = false}));
+  KL_TRY(pair.tokens, tokenizer.encode(kJudgeBefore, {.add_special = false}));
   KL_TRY(Tokens middle, tokenizer.encode(body, {.add_special = false, .parse_special = false}));
-  KL_TRY(const Tokens behind, tokenizer.encode(kBehind, {.add_special = false}));
+  KL_TRY(const Tokens behind, tokenizer.encode(kJudgeBehind, {.add_special = false}));
   KL_RETURN_IF_ERROR(fit(middle, pair.tokens.size() + behind.size(), options));
   append(pair.tokens, middle);
   append(pair.tokens, behind);

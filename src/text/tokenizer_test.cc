@@ -147,6 +147,20 @@ TEST(Tokenizer, WordPiece) {
   ASSERT_NE(tokenizer, nullptr);
   EXPECT_THAT(encode(*tokenizer, "Helloing, what"), ElementsAre(2, 4, 5, 6, 1, 3));
   EXPECT_EQ(tokenizer->decode(std::vector<int32_t>{4, 5, 6}), "helloing,");
+  // Today's converters say so of one separator, under the other of its two roles; control tokens need no brackets.
+  metadata.set("tokenizer.ggml.tokens",
+               std::vector<std::string>{"[PAD]", "[UNK]", "<s>", "</s>", "▁hello", "ing", "▁king"});
+  metadata.set("tokenizer.ggml.token_type", std::vector<int64_t>{3, 3, 3, 3, 1, 1, 4});
+  metadata.set("tokenizer.ggml.eos_token_id", uint64_t{3});
+  for (const bool sep : {false, true}) {
+    metadata.set("tokenizer.ggml.add_bos_token", true);
+    metadata.set("tokenizer.ggml.add_eos_token", true);
+    metadata.set("tokenizer.ggml.add_sep_token", sep);
+    tokenizer = test::load(metadata);
+    ASSERT_NE(tokenizer, nullptr);
+    EXPECT_THAT(encode(*tokenizer, "helloking</s>"), ElementsAre(2, 4, 6, 3, 3)) << sep;
+    EXPECT_EQ(tokenizer->token_text(2), "<s>");
+  }
 }
 
 TEST(Tokenizer, Unigram) {
@@ -161,6 +175,10 @@ TEST(Tokenizer, Unigram) {
   ASSERT_NE(tokenizer, nullptr);
   EXPECT_THAT(encode(*tokenizer, "hi  hii</s>"), ElementsAre(4, 4, 6, 1, 1));
   EXPECT_EQ(tokenizer->decode(std::vector<int32_t>{4, 4, 6}), "hi hii");
+  // It stands between two texts, not behind one.
+  metadata.set("tokenizer.ggml.seperator_token_id", uint64_t{1});
+  metadata.set("tokenizer.ggml.add_sep_token", true);
+  EXPECT_THAT(encode(*test::load(metadata), "hi"), ElementsAre(4, 1));
   metadata.set("tokenizer.ggml.precompiled_charsmap", std::vector<int64_t>{255, 255, 0, 0, 1});
   EXPECT_THAT(error_of(metadata), HasSubstr("precompiled_charsmap"));
 }

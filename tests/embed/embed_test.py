@@ -36,6 +36,31 @@ def float32(x):
     return struct.unpack("f", struct.pack("f", x))[0]
 
 
+def write_byte_level(folder, merges, special, behind=None, ids=()):
+    """A tokenizer of Qwen's kind: letters from 10 on, merged words from 40 on or at `ids`, `behind` behind each text."""
+    pattern = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+               r"|\s+(?!\S)|\s+")
+    vocabulary = {**{chr(ord("a") + i): 10 + i for i in range(26)}, "\u0120": 36}
+    vocabulary.update({a + b: 40 + i for i, (a, b) in enumerate(merges)})
+    vocabulary.update(ids)
+    byte_level = dict(type="ByteLevel", add_prefix_space=False, trim_offsets=False, use_regex=False)
+    end = dict(id=behind, type_id=0)
+    around = None if behind is None else dict(
+        type="TemplateProcessing", single=[{"Sequence": dict(id="A", type_id=0)}, {"SpecialToken": end}],
+        pair=[{"Sequence": dict(id="A", type_id=0)}, {"Sequence": dict(id="B", type_id=1)}],
+        special_tokens={behind: dict(id=behind, ids=[special[behind]], tokens=[behind])})
+    (folder / "tokenizer.json").write_text(json.dumps(dict(
+        version="1.0", truncation=None, padding=None, normalizer={"type": "NFC"},
+        added_tokens=[dict(id=i, content=t, single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
+                      for t, i in special.items()],
+        pre_tokenizer=dict(type="Sequence", pretokenizers=[
+            dict(type="Split", pattern={"Regex": pattern}, behavior="Isolated", invert=False), byte_level]),
+        post_processor=around, decoder=byte_level,
+        model=dict(type="BPE", vocab=vocabulary, merges=[f"{a} {b}" for a, b in merges]))))
+    roles = dict(pad_token="<|endoftext|>", eos_token="<|endoftext|>")
+    (folder / "tokenizer_config.json").write_text(json.dumps(roles))
+
+
 class Embed(CliCase):
     def rows(self, *args, **options):
         return [numbers(line) for line in self.out("embed", *args, **options).splitlines()]
@@ -139,30 +164,35 @@ class Embed(CliCase):
 
 
 class Converted(CliCase):
-    """A folder of Qwen3-Embedding's kind, whose tokenizer puts a token behind each text, as a GGUF file."""
+    """Folders as GGUF files."""
 
-    def test_embeds_as_the_folder_does(self):
+    def test_encoders_say_what_their_folders_say(self):
+        self.assertIn("max_seq_length of 36 is left out", self.kinglet("convert", MEAN, "mean.gguf").stderr)
+        texts = (BIRD, TREE, "", "KINGLETS sing, birds?", "a b9z unknown\u00e9 caf\u00e9 \u4e2d")
+        ours, theirs = (json.loads(self.out("embed", model, *texts, "--json")) for model in (MEAN, "mean.gguf"))
+        self.assertEqual(ours["pooling"], "mean")
+        for key in ("pooling", "dimensions", "embeddings"):
+            self.assertEqual(ours[key], theirs[key])
+
+    def test_a_cross_encoder_keeps_its_pooler_and_head(self):
+        self.assertIn("activation", self.error(UNSUPPORTED, "convert", CROSS, "cross.gguf"))  # gelu_new
+        folder = self.folder / "cross"
+        shutil.copytree(CROSS, folder)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "hidden_act": "gelu"}))
+        self.out("convert", folder, "cross.gguf")
+        ours, theirs = (json.loads(self.out("rerank", model, "bird", TREE, BIRD, "king", "--json"))["results"]
+                        for model in (folder, "cross.gguf"))
+        self.assertEqual(ours, theirs)
+        names = {t["name"] for t in json.loads(self.out("inspect", "cross.gguf", "--tensors", "--json"))["tensors"]}
+        self.assertLessEqual({"cls.weight", "cls.bias", "cls.output.weight", "cls.output.bias"}, names)
+
+    def test_qwen3_embedding(self):
+        """Its tokenizer puts a token behind each text."""
         folder = self.folder / "folder"
         shutil.copytree(FOLDERS / "qwen3-embedding", folder)
-        pattern = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-                   r"|\s+(?!\S)|\s+")
-        letters = {chr(ord("a") + i): 10 + i for i in range(26)}
-        words = [("b", "i"), ("bi", "r"), ("bir", "d"), ("Ġ", "s")]
-        vocabulary = {**letters, "Ġ": 36, **{a + b: 40 + i for i, (a, b) in enumerate(words)}}
-        end = dict(id="<|endoftext|>", type_id=0)
-        special = dict(id=2, content="<|endoftext|>", single_word=False, lstrip=False, rstrip=False, normalized=False,
-                       special=True)
-        byte_level = dict(type="ByteLevel", add_prefix_space=False, trim_offsets=False, use_regex=False)
-        (folder / "tokenizer.json").write_text(json.dumps(dict(
-            version="1.0", truncation=None, padding=None, normalizer={"type": "NFC"}, added_tokens=[special],
-            pre_tokenizer=dict(type="Sequence", pretokenizers=[
-                dict(type="Split", pattern={"Regex": pattern}, behavior="Isolated", invert=False), byte_level]),
-            post_processor=dict(type="TemplateProcessing", single=[{"Sequence": dict(id="A", type_id=0)}, {"SpecialToken": end}],
-                                pair=[{"Sequence": dict(id="A", type_id=0)}, {"Sequence": dict(id="B", type_id=1)}],
-                                special_tokens={"<|endoftext|>": dict(id="<|endoftext|>", ids=[2],
-                                                                      tokens=["<|endoftext|>"])}),
-            decoder=byte_level, model=dict(type="BPE", vocab=vocabulary, merges=[f"{a} {b}" for a, b in words]))))
-        (folder / "tokenizer_config.json").write_text(json.dumps(dict(pad_token="<|endoftext|>", eos_token="<|endoftext|>")))
+        write_byte_level(folder, [("b", "i"), ("bi", "r"), ("bir", "d"), ("\u0120", "s")], {"<|endoftext|>": 2},
+                         behind="<|endoftext|>")
         self.out("convert", folder, "model.gguf")
         texts = ("bird", "a small bird sings", "")
         for command in (("--json",), ("--json", "--no-normalize")):
@@ -171,8 +201,27 @@ class Converted(CliCase):
             self.assertEqual([e["tokens"] for e in ours["embeddings"]], [2, 1 + 5 + 2 + 5 + 1, 1])
             self.assertEqual(ours["embeddings"], theirs["embeddings"])
 
-    def test_encoders_stay_folders(self):
-        self.assertIn("runs from the folder", self.error(UNSUPPORTED, "convert", FOLDERS / "xlm-roberta-first", "o.gguf"))
+    def test_qwen3_reranker(self):
+        """The rows of "yes" and "no" become the head, where the model is called so or its card says so."""
+        folder = self.folder / "judge"
+        shutil.copytree(JUDGE, folder)
+        write_byte_level(folder, [("y", "e"), ("ye", "s"), ("n", "o"), ("b", "i")],
+                         {"<|endoftext|>": 2, "<|im_start|>": 80, "<|im_end|>": 81}, ids={"yes": 90, "no": 91})
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 512}))
+        self.out("convert", folder, "plain.gguf")
+        self.out("convert", folder, "named.gguf", "--name", "Qwen3-Reranker-tiny")
+        (folder / "README.md").write_text("---\nlicense: mit\n---\n# Qwen3-Reranker-tiny\n")
+        self.out("convert", folder, "card.gguf")
+        logits = {m: {r["index"]: r["logit"] for r in json.loads(
+            self.out("rerank", m, "bird", "bi", "no birds", "yes", "--json", "--compute", "f32"))["results"]}
+            for m in (folder, "plain.gguf", "named.gguf", "card.gguf")}
+        self.assertEqual(logits["plain.gguf"], logits[folder])
+        self.assertEqual(logits["named.gguf"], logits["card.gguf"])
+        for index, logit in logits[folder].items():
+            self.assertAlmostEqual(logit, logits["card.gguf"][index], places=4)
+        facts = json.loads(self.out("inspect", "card.gguf", "--tensors", "--metadata", "--json"))
+        self.assertIn("cls.output.weight", {t["name"] for t in facts["tensors"]})
 
 
 class Rerank(CliCase):

@@ -195,18 +195,30 @@ impl Vocabulary {
         Ok((name.clone(), id))
     }
 
-    fn around(&self, add_bos: bool, add_eos: bool, add_sep: bool) -> Outcome<Option<PostProcessorWrapper>> {
+    /// The file's add_sep speaks of what stands between two texts.
+    fn around(&self, add_bos: bool, add_eos: bool) -> Outcome<Option<PostProcessorWrapper>> {
         let (mut before, mut after) = (vec![], vec![]);
         if self.add_bos.unwrap_or(add_bos && self.bos.is_some()) {
             before.push(self.named(self.bos, "BOS")?);
-        }
-        if self.add_sep.unwrap_or(add_sep && self.sep.is_some()) {
-            after.push(self.named(self.sep, "SEP")?);
         }
         if self.add_eos.unwrap_or(add_eos && self.eos.is_some()) {
             after.push(self.named(self.eos, "EOS")?);
         }
         template(&before, &after)
+    }
+
+    /// WordPiece: [CLS] in front and one [SEP] behind, whichever of its two roles the file states.
+    fn around_words(&self) -> Outcome<Option<PostProcessorWrapper>> {
+        let end = self.sep.or(self.eos);
+        let named = |id: Option<u32>, what: &str, wanted: bool| -> Outcome<Vec<(String, u32)>> {
+            if wanted { Ok(vec![self.named(id, what)?]) } else { Ok(vec![]) }
+        };
+        let before = named(self.bos, "BOS", self.add_bos.unwrap_or(self.bos.is_some()))?;
+        let wanted = match (self.add_sep, self.add_eos) {
+            (None, None) => end.is_some(),
+            (sep, eos) => sep.unwrap_or(false) || eos.unwrap_or(false),
+        };
+        template(&before, &named(end, "SEP", wanted)?)
     }
 
     fn check(&self) -> Outcome<()> {
@@ -270,7 +282,7 @@ impl Vocabulary {
             model: ModelWrapper::BPE(model),
             normalizer,
             pre_tokenizer: Some(split_pre_tokenizer(pre.patterns)?),
-            post_processor: self.around(pre.add_bos, false, false)?,
+            post_processor: self.around(pre.add_bos, false)?,
             decoder: byte_level_decoder(),
             added,
             texts: self.texts(),
@@ -344,7 +356,7 @@ impl Vocabulary {
             added: added_vocabulary(added, self.tokens.len(), Some(&normalizer))?,
             normalizer: Some(normalizer),
             pre_tokenizer: None,
-            post_processor: self.around(true, false, false)?,
+            post_processor: self.around(true, false)?,
             decoder: sentencepiece_decoder(prefix),
             texts: self.texts(),
             kind: format!("{}/spm", self.model),
@@ -385,7 +397,7 @@ impl Vocabulary {
             added: added_vocabulary(self.added_tokens(), self.tokens.len(), Some(&normalizer))?,
             normalizer: Some(normalizer),
             pre_tokenizer: Some(part("pre-tokenizer", metaspace.clone())?),
-            post_processor: self.around(false, true, false)?,
+            post_processor: self.around(false, true)?,
             decoder: if byte_fallback { sentencepiece_decoder(prefix) } else { metaspace },
             texts: self.texts(),
             kind: format!("{}/unigram", self.model),
@@ -395,12 +407,14 @@ impl Vocabulary {
 
     fn word_piece(&self) -> Outcome<Parts> {
         // GGUF marks the beginnings of words with U+2581; WordPiece marks what continues one with "##".
-        let spell = |token: &String| match token.strip_prefix('\u{2581}') {
+        // Control tokens have no mark; older files don't mark what stands in brackets either.
+        let spell = |(id, token): (usize, &String)| match token.strip_prefix('\u{2581}') {
             Some(word) => word.to_string(),
+            None if self.type_of(id) == kind::CONTROL => token.clone(),
             None if token.starts_with('[') && token.ends_with(']') => token.clone(),
             None => format!("##{token}"),
         };
-        let spelled: Vec<String> = self.tokens.iter().map(spell).collect();
+        let spelled: Vec<String> = self.tokens.iter().enumerate().map(spell).collect();
         let vocabulary: HashMap<String, u32> = spelled.iter().enumerate().map(|(id, t)| (t.clone(), id as u32)).collect();
         let unknown = self.unk.and_then(|id| spelled.get(id as usize)).cloned().unwrap_or_else(|| "[UNK]".into());
         let model = WordPiece::builder()
@@ -416,6 +430,9 @@ impl Vocabulary {
                    "lowercase": lowercase}),
         )?;
         let mut special = self.added_tokens();
+        for (token, id) in &mut special {
+            token.content = spelled[*id as usize].clone();
+        }
         for name in ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] {
             if let (Some(id), false) = (vocabulary.get(name), special.iter().any(|(t, _)| t.content == name)) {
                 special.push((AddedToken::from(name, true).normalized(false), *id));
@@ -426,7 +443,7 @@ impl Vocabulary {
             added: added_vocabulary(special, self.tokens.len(), Some(&normalizer))?,
             normalizer: Some(normalizer),
             pre_tokenizer: Some(part("pre-tokenizer", json!({"type": "BertPreTokenizer"}))?),
-            post_processor: self.around(true, false, true)?,
+            post_processor: self.around_words()?,
             decoder: json!({"type": "WordPiece", "prefix": "##", "cleanup": true}),
             texts: spelled.into_iter().map(Some).collect(),
             kind: "bert/wordpiece".into(),
