@@ -112,12 +112,14 @@ class Converter {
     if (name_.empty()) name_ = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
     KL_TRY(judge_, judge_head(checkpoint_, bound_, name_));
     if (judge_) bound_.spec.labels = 2;
+    const ModelSpec stated = bound_.spec;
+    add_prediction_layers();
     add_keys();
     for (const BoundTensor& bound : bound_.tensors) KL_RETURN_IF_ERROR(add_tensor(bound));
     add_rope_factors();
     if (judge_) add_judge();
     KL_RETURN_IF_ERROR(add_pooling());
-    KL_RETURN_IF_ERROR(check_expressible(bound_.spec, target_, keys_, jobs_));
+    KL_RETURN_IF_ERROR(check_expressible(stated, target_, keys_, jobs_));
     KL_RETURN_IF_ERROR(add_vocabulary(checkpoint_, bound_.spec, options_.pre_tokenizer, keys_));
     return choose_types();
   }
@@ -134,7 +136,34 @@ class Converter {
     keys_.set_text("general.type", "model");
     keys_.set_text("general.name", name_);
     keys_.set_u32("general.quantization_version", 2);
-    add_model_keys(bound_.spec, target_.architecture, keys_);
+    add_model_keys(bound_.spec, predictions_, target_.architecture, keys_);
+  }
+
+  // The folder's layers that predict further tokens, where files of the architecture hold such: all of them or none.
+  void add_prediction_layers() {
+    std::optional<BoundModel> longer = bind_prediction_layers(checkpoint_, bound_);
+    if (!longer) return;
+    std::vector<TensorJob> jobs;
+    const auto first = static_cast<int64_t>(bound_.spec.layers.size());
+    const auto layers = static_cast<int64_t>(longer->spec.layers.size());
+    for (int64_t i = first; i < layers; ++i)
+      for (const PredictionTensor& wanted : prediction_tensors()) {
+        const auto kept = std::find_if(longer->kept.begin(), longer->kept.end(), [&](const std::string& name) {
+          return name == "mtp." + std::string(wanted.hf_beside_model) ||
+                 name.ends_with("layers." + std::to_string(i) + "." + std::string(wanted.hf_name));
+        });
+        if (kept == longer->kept.end() && wanted.required) return;
+        if (kept == longer->kept.end()) continue;
+        const TensorView& source = *checkpoint_.find(*kept);
+        TensorJob job{
+            {tensor_name(wanted.gguf_name, static_cast<int>(i)), source.shape, source.dtype}, {source}, {}, {}, {}};
+        if (wanted.adds_one && kept->starts_with("mtp.")) job.values = ValueStep::kAddOne;
+        jobs.push_back(std::move(job));
+        longer->kept.erase(kept);
+      }
+    bound_ = *std::move(longer);
+    predictions_ = layers - first;
+    jobs_ = std::move(jobs);
   }
 
   // How an embedding model's states are pooled, and what a classification head tells apart.
@@ -328,6 +357,7 @@ class Converter {
   const Checkpoint& checkpoint_;
   const ConvertOptions& options_;
   BoundModel bound_;
+  int64_t predictions_ = 0;  // of its layers, the last ones
   GgufForm target_;
   std::string name_;
   std::optional<JudgeHead> judge_;

@@ -26,6 +26,7 @@ struct Model {
   const RopeSpec& rope = attention.rope;
   bool latent = typical.mixer == Mixer::kLatentAttention;
   bool compressed = typical.mixer == Mixer::kCompressedAttention;
+  int64_t predictions = 0;  // of the layers, the last ones
 };
 
 template <class Wanted>
@@ -145,6 +146,7 @@ struct KeyRule {
 };
 constexpr KeyRule kShapeKeys[] = {
     {"block_count", [](const Model& m) -> Value { return std::ssize(m.spec.layers); }},
+    {"nextn_predict_layers", [](const Model& m) { return count_if(m.predictions > 0, m.predictions); }},
     {"context_length", [](const Model& m) -> Value { return m.spec.context; }},
     {"embedding_length", [](const Model& m) -> Value { return m.spec.width; }},
     {"feed_forward_length",
@@ -263,11 +265,14 @@ constexpr KeyRule kIndexerKeys[] = {
        const IndexerSpec& x = m.indexed->attention.indexer;
        return count_if(x.block > 0, x.local_blocks);
      }},
-    // The layers that do not take the choice of an earlier one.
+    // The layers that do not take the choice of an earlier one; those that predict are not listed.
     {"attention.indexer.types",
      [](const Model& m) {
        if (!m.latent) return Value(kNothing);
-       return flags_of_layers(m.spec, [](const LayerSpec& l) { return l.attention.indexer.chooses(); });
+       Value flags = flags_of_layers(m.spec, [](const LayerSpec& l) { return l.attention.indexer.chooses(); });
+       auto& listed = std::get<std::vector<bool>>(flags);
+       listed.resize(listed.size() - static_cast<size_t>(m.predictions));
+       return flags;
      }},
 };
 // Only of models that state their kinds of layers.
@@ -337,8 +342,9 @@ void set(GgufKeys& keys, const std::string& key, const Value& value) {
 
 }  // namespace
 
-void add_model_keys(const ModelSpec& spec, const std::string& architecture, GgufKeys& keys) {
-  const Model model = summary(spec);
+void add_model_keys(const ModelSpec& spec, int64_t predictions, const std::string& architecture, GgufKeys& keys) {
+  Model model = summary(spec);
+  model.predictions = predictions;
   const auto add = [&](std::span<const KeyRule> rules) {
     for (const KeyRule& rule : rules) set(keys, architecture + "." + std::string(rule.key), rule.value(model));
   };

@@ -12,8 +12,9 @@
 
 namespace kinglet::convert {
 
-// The keys that state `spec`. A key stands in the file where the model has something to state by it.
-void add_model_keys(const ModelSpec& spec, const std::string& architecture, GgufKeys& keys);
+// The keys that state `spec`, whose last `predictions` layers predict further tokens. A key stands in the file where
+// the model has something to state by it.
+void add_model_keys(const ModelSpec& spec, int64_t predictions, const std::string& architecture, GgufKeys& keys);
 
 // Reads the keys back, as the family does that will read the file. kUnsupported, naming the first fact that came back
 // as another one: GGUF has no way to state it, and the file would be another model.

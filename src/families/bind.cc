@@ -1,4 +1,5 @@
 // Binding: every slot of the spec to the tensors of the checkpoint that hold it, every shape checked.
+#include <algorithm>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -53,6 +54,20 @@ class Binder {
     return {};
   }
 
+  // Layers from `first` on, which stand under names of their own where they are `beside` the model.
+  Status run_predictions(size_t first, bool beside) {
+    for (const TensorRule& rule : model_.family->tensors) {
+      std::string pattern(rule.hf_name);
+      if (pattern.find("{}") == std::string::npos) continue;
+      if (beside && pattern.starts_with("model.layers.")) pattern.replace(0, 5, "mtp");
+      for (size_t i = first; i < model_.spec.layers.size(); i++)
+        KL_RETURN_IF_ERROR(bind(rule, pattern, static_cast<int>(i), static_cast<int>(beside ? i - first : i)));
+    }
+    KL_RETURN_IF_ERROR(check_complete());
+    std::erase_if(model_.kept, [&](const std::string& name) { return used_.contains(checkpoint_.find(name)); });
+    return {};
+  }
+
  private:
   bool gguf() const { return checkpoint_.format == CheckpointFormat::kGguf; }
   const LayerSpec* layer(int i) const { return i < 0 ? nullptr : &model_.spec.layers[static_cast<size_t>(i)]; }
@@ -64,7 +79,9 @@ class Binder {
     return nullptr;
   }
 
-  Status bind(const TensorRule& rule, std::string_view pattern, int i) {
+  Status bind(const TensorRule& rule, std::string_view pattern, int i) { return bind(rule, pattern, i, i); }
+  // Layer i, under the number that its names have.
+  Status bind(const TensorRule& rule, std::string_view pattern, int i, int number) {
     // A tied head that the file stores all the same is the embedding once more.
     if (rule.slot == Slot::kOutput && model_.spec.tied_embeddings) {
       if (const TensorView* tensor = lookup(std::string(pattern))) used_.insert(tensor);
@@ -72,7 +89,7 @@ class Binder {
     }
     if (!slot_applies(rule.slot, model_.spec, layer(i))) return {};
     if (model_.find(rule.slot, i)) return {};  // by an earlier line
-    const std::string name = replaced(std::string(pattern), "{}", i);
+    const std::string name = replaced(std::string(pattern), "{}", number);
     if (name.find("{e}") != std::string::npos) return bind_experts(rule, name, i);
     const TensorView* tensor = lookup(name);
     return tensor ? bind_tensor(rule, *tensor, i, -1) : Status{};
@@ -167,7 +184,30 @@ class Binder {
   std::unordered_set<const TensorView*> used_;
 };
 
+// How many layers stand beside the model; not every config.json says it.
+int64_t layers_beside(const std::vector<std::string>& names) {
+  constexpr int64_t kMost = 64;  // names are a file's to choose
+  for (int64_t count = 0;; count++) {
+    const std::string layer = "mtp.layers." + std::to_string(count) + ".";
+    const auto of_layer = [&](const std::string& name) { return name.starts_with(layer); };
+    if (count == kMost || std::none_of(names.begin(), names.end(), of_layer)) return count;
+  }
+}
+
+constexpr PredictionTensor kPredictionTensors[] = {
+    {"blk.{}.nextn.eh_proj.weight", "eh_proj.weight", "fc.weight", true, false},
+    {"blk.{}.nextn.enorm.weight", "enorm.weight", "pre_fc_norm_embedding.weight", true, true},
+    {"blk.{}.nextn.hnorm.weight", "hnorm.weight", "pre_fc_norm_hidden.weight", true, true},
+    {"blk.{}.nextn.shared_head_norm.weight", "shared_head.norm.weight", "norm.weight", true, true},
+    {"blk.{}.nextn.embed_tokens.weight", "embed_tokens.weight", "embed_tokens.weight", false, false},
+    {"blk.{}.nextn.shared_head_head.weight", "shared_head.head.weight", "lm_head.weight", false, false},
+};
+
 }  // namespace
+
+std::span<const PredictionTensor> prediction_tensors() {
+  return kPredictionTensors;
+}
 
 const BoundTensor* BoundModel::find(Slot slot, int layer) const {
   const auto found = first_.find({slot, layer});
@@ -195,6 +235,22 @@ Result<BoundModel> bind_model(const Checkpoint& checkpoint) {
   KL_TRY(BoundModel model, derive_spec(checkpoint));
   KL_RETURN_IF_ERROR(Binder(checkpoint, model).run());
   return model;
+}
+
+std::optional<BoundModel> bind_prediction_layers(const Checkpoint& checkpoint, const BoundModel& model) {
+  if (checkpoint.format != CheckpointFormat::kHuggingFace || model.kept.empty()) return {};
+  const auto beside = [](const std::string& name) { return name.starts_with("mtp."); };
+  const bool all_beside = std::all_of(model.kept.begin(), model.kept.end(), beside);
+  const int64_t count = all_beside ? layers_beside(model.kept) : model.spec.prediction_layers;
+  if (count == 0) return {};
+  const std::vector<LayerSpec>& own = model.spec.layers;
+  for (auto like = own.rbegin(); like != own.rend(); ++like) {  // the last one that they are like
+    if (like->recurs()) continue;
+    BoundModel longer = model;
+    longer.spec.layers.resize(own.size() + static_cast<size_t>(count), *like);
+    if (Binder(checkpoint, longer).run_predictions(own.size(), all_beside).ok()) return longer;
+  }
+  return {};
 }
 
 }  // namespace kinglet

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -64,5 +65,20 @@ struct BoundModel {
 
 // Spec and tensors of a checkpoint, complete and with every shape checked against the spec.
 Result<BoundModel> bind_model(const Checkpoint& checkpoint);
+
+// `model`, of a Hugging Face folder, with the layers that predict further tokens as more layers behind its own: like
+// the last of its attention layers that their tensors fit, bound by the same table. What lies beside those layers stays
+// in `kept` (PredictionTensor names it). Nothing where the folder has none, or not in that form.
+std::optional<BoundModel> bind_prediction_layers(const Checkpoint& checkpoint, const BoundModel& model);
+
+// What a prediction layer has besides: norms of the token's embedding and of the state, which go through one matrix
+// into the layer; a norm and a head behind it. By the ends of their names.
+struct PredictionTensor {
+  std::string_view gguf_name;                 // "blk.{}.nextn.…"
+  std::string_view hf_name, hf_beside_model;  // behind "layers.{}.", and behind "mtp." as Qwen has it
+  bool required;
+  bool adds_one;  // Qwen's norms
+};
+std::span<const PredictionTensor> prediction_tensors();
 
 }  // namespace kinglet

@@ -78,12 +78,15 @@ class Convert(CliCase):
                     self.out("logits", model, "--tokens", "1 2 3 4 5", "--compute", "f32", "-o", file)
                 self.assertEqual((self.folder / "a.npy").read_bytes(), (self.folder / "b.npy").read_bytes())
 
-    def test_prediction_layers_are_said_to_be_left_out(self):
-        said = self.kinglet("convert", FOLDERS / "deepseek-v3-mtp", "out.gguf", "--json")
+    def test_prediction_layers_are_written_or_said_to_be_left_out(self):
+        for name in ("deepseek-v3-mtp", "qwen3-next-mtp"):
+            facts = json.loads(self.out("convert", FOLDERS / name, "a.gguf", "--json"))
+            self.assertEqual(facts["left_out"], [], name)
+            self.assertIn("nextn.eh_proj.weight", self.out("inspect", "a.gguf"), name)
+        said = self.kinglet("convert", FOLDERS / "deepseek-v4-released", "out.gguf", "--json")
         left_out = json.loads(said.stdout)["left_out"]
-        self.assertTrue(left_out and all(name.startswith("model.layers.2.") for name in left_out), left_out)
+        self.assertTrue(left_out and all(name.startswith("mtp.0.") for name in left_out), left_out)
         self.assertIn(f"{len(left_out)} tensors of layers that predict further tokens are left out", said.stderr)
-        self.assertEqual(json.loads(self.out("convert", FOLDERS / "deepseek-v3-plain", "b.gguf", "--json"))["left_out"], [])
 
     def test_models_that_gguf_cannot_state(self):
         self.assertIn("sliding windows", self.error(UNSUPPORTED, "convert", FOLDERS / "qwen2-window", "a.gguf"))
