@@ -19,4 +19,5 @@ if(KINGLET_BUILD_TESTS)
   add_library(kinglet_test_support INTERFACE)
   target_include_directories(kinglet_test_support INTERFACE "${PROJECT_SOURCE_DIR}")
   target_compile_definitions(kinglet_test_support INTERFACE KINGLET_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_compile_options(kinglet_test_support INTERFACE $<$<CONFIG:Release>:-O1>)  # tests compile for longer than they run
 endif()

@@ -49,7 +49,8 @@ define_parts() {
 
   part full format "clang-format" check_format
   [ -z "$bits" ] || {
-    part full isa "every instruction set of this machine" test_isa_levels "${quick[@]}"
+    part full isa "every instruction set of this machine" test_isa_levels \
+      KINGLET_TEST_LEVEL=default 'GTEST_FILTER=-*RealModel*:*Invariance*'
     part full glibc "the same bits with glibc's CPU features masked" test_masked_glibc "$bits"
     part full clang "the same by clang 19, release" gtests clang kernels,bits "${quick[@]}"
   }
@@ -60,7 +61,8 @@ define_parts() {
 
   [ ! -e "$root/fuzz/CMakeLists.txt" ] ||
     part long fuzz-long "10 minutes of every fuzz target, 1,000,000 specs" test_fuzzers 600 spec_fuzz=1000000
-  [ -z "$bits" ] || part long isa-long "real weights on every instruction set" test_isa_levels KINGLET_TEST_LEVEL=long
+  [ -z "$bits" ] ||
+    part long isa-long "real weights on every instruction set" test_isa_levels KINGLET_TEST_LEVEL=long 'GTEST_FILTER=-*Invariance*'
 }
 
 check_format() {
@@ -93,7 +95,8 @@ test_textlib() {
   return $code
 }
 
-# The tests of `kernels` and the random batches of `bits` go through all levels by themselves, in whatever part they run.
+# The tests of `kernels` and the random batches of `bits` (*Invariance*) go through all levels by themselves, in whatever
+# part they run.
 test_isa_levels() {  # [NAME=VALUE...]
   local level levels status=0
   build_preset dev isa_levels
@@ -129,7 +132,8 @@ test_aarch64() {  # FOLDERS
   local level status=0
   # Random batches take too long under an emulator; a death test that starts the program anew can't under it. The table of
   # hashes is checked on every level, the indexer's models in it.
-  local fit=(KINGLET_TEST_LEVEL=default 'GTEST_FILTER=-*RealModel*:Invariance.*:ThreadPoolDeathTest.*:IndexSelect.*')
+  local fit=(KINGLET_TEST_LEVEL=default
+    'GTEST_FILTER=-*RealModel*:Invariance.*:*ModelInvariance*:ThreadPoolDeathTest.*:IndexSelect.*')
   scripts/aarch64_sysroot.sh || return
   gtests aarch64 "$1" "${fit[@]}" || status=1
   for level in portable neon; do

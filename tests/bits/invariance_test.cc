@@ -125,16 +125,18 @@ void expect_invariance(const std::string& path, ComputeMode compute, KvType kv, 
   }
 }
 
-TEST(Invariance, TinyModelsOnEveryLevel) {
-  Draw draw(20261122);
-  for (const GoldenModel& golden : golden_models()) {
-    const std::string& path = golden.gguf.empty() ? golden.folder : golden.gguf;
-    const ComputeMode compute = draw.below(3) == 0 ? ComputeMode::kF32 : ComputeMode::kInt8;
-    const KvType kv = draw.of(std::vector<KvType>{KvType::kF32, KvType::kF16, KvType::kQ8_0});
-    expect_invariance(path, compute, kv, 90, static_cast<int>(available_isa_levels().size()), draw);
-    if (HasFatalFailure()) return;
-  }
+class ModelInvariance : public testing::TestWithParam<const GoldenModel*> {};
+
+TEST_P(ModelInvariance, OnEveryLevel) {
+  const GoldenModel& golden = *GetParam();
+  Draw draw(20261122 + static_cast<uint64_t>(GetParam() - golden_models().data()));
+  const std::string& path = golden.gguf.empty() ? golden.folder : golden.gguf;
+  const ComputeMode compute = draw.below(3) == 0 ? ComputeMode::kF32 : ComputeMode::kInt8;
+  const KvType kv = draw.of(std::vector<KvType>{KvType::kF32, KvType::kF16, KvType::kQ8_0});
+  expect_invariance(path, compute, kv, 90, static_cast<int>(available_isa_levels().size()), draw);
 }
+INSTANTIATE_TEST_SUITE_P(All, ModelInvariance, testing::ValuesIn(every_golden_model()),
+                         [](const auto& row) { return test_name(row.param->name); });
 
 // Blocks of 128 positions end within these texts, in pages of 16 as in pages of 256.
 TEST(Invariance, LongBlocksOfCompressedEntries) {

@@ -1,6 +1,6 @@
 // One table of logit hashes: what every build, compiler, instruction set and machine must compute, bit for bit. A
 // change of the table is a change of Kinglet's numerics and is said so in CHANGELOG.md. To write it anew:
-//   KINGLET_WRITE_HASHES=1 build/dev/tests/bits/bits_test --gtest_filter='LogitHashes.*'
+//   KINGLET_WRITE_HASHES=1 build/dev/tests/bits/bits_test --gtest_filter='LogitHashes/ModelHashes*'
 #include <gtest/gtest.h>
 
 #include "tests/bits/hash_table.h"
@@ -31,12 +31,15 @@ void check(const std::string& name, const std::string& path, std::span<const int
   check_hashes(kTable, name, [&](const Mode& mode) { return logits_of(path, mode, tokens); });
 }
 
-TEST(LogitHashes, TinyModels) {
-  for (const GoldenModel& golden : golden_models()) {
-    if (!golden.folder.empty()) check(golden.name + " (folder)", golden.folder, golden.tokens);
-    if (!golden.gguf.empty()) check(golden.name + " (gguf)", golden.gguf, golden.tokens);
-  }
+class ModelHashes : public testing::TestWithParam<const GoldenModel*> {};
+
+TEST_P(ModelHashes, ByBothRoads) {
+  const GoldenModel& golden = *GetParam();
+  if (!golden.folder.empty()) check(golden.name + " (folder)", golden.folder, golden.tokens);
+  if (!golden.gguf.empty()) check(golden.name + " (gguf)", golden.gguf, golden.tokens);
 }
+INSTANTIATE_TEST_SUITE_P(LogitHashes, ModelHashes, testing::ValuesIn(every_golden_model()),
+                         [](const auto& row) { return test_name(row.param->name); });
 
 class RealModelHashes : public testing::TestWithParam<const char*> {};
 

@@ -56,14 +56,8 @@ std::vector<Case> cases() {
   return all;
 }
 
-std::string identifier(std::string text) {
-  for (char& c : text)
-    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-  return text;
-}
-
 std::string case_name(const testing::TestParamInfo<Case>& info) {
-  return identifier(info.param.golden->name + "_" + info.param.road);
+  return test_name(info.param.golden->name + "_" + info.param.road);
 }
 
 class TinyModel : public testing::TestWithParam<Case> {
@@ -121,10 +115,6 @@ std::vector<const GoldenModel*> with_both_roads() {
   return rows;
 }
 
-std::string row_name(const testing::TestParamInfo<const GoldenModel*>& info) {
-  return identifier(info.param->name);
-}
-
 class BothRoads : public testing::TestWithParam<const GoldenModel*> {};
 
 TEST_P(BothRoads, GiveTheSameBits) {
@@ -136,7 +126,8 @@ TEST_P(BothRoads, GiveTheSameBits) {
   EXPECT_TRUE(same_bits(a, b)) << "largest difference " << largest_difference(a, b);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, BothRoads, testing::ValuesIn(with_both_roads()), row_name);
+INSTANTIATE_TEST_SUITE_P(All, BothRoads, testing::ValuesIn(with_both_roads()),
+                         [](const auto& row) { return test_name(row.param->name); });
 
 // A copy of `base` in which the rows of attn_q, attn_k and attn_v of every layer are one tensor.
 struct Joined {
@@ -252,7 +243,8 @@ TEST_P(Sensitivity, OnePercentOfAnyTensorShows) {
   EXPECT_EQ(measured, golden.sensitivity.size());
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Sensitivity, testing::ValuesIn(with_folder()), row_name);
+INSTANTIATE_TEST_SUITE_P(All, Sensitivity, testing::ValuesIn(with_folder()),
+                         [](const auto& row) { return test_name(row.param->name); });
 
 // ---- the list itself
 

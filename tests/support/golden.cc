@@ -1,5 +1,6 @@
 #include "tests/support/golden.h"
 
+#include <cctype>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -77,6 +78,19 @@ const std::vector<GoldenModel>& golden_models() {
     return rows;
   }();
   return models;
+}
+
+std::vector<const GoldenModel*> every_golden_model() {
+  std::vector<const GoldenModel*> rows;
+  for (const GoldenModel& golden : golden_models()) rows.push_back(&golden);
+  return rows;
+}
+
+std::string test_name(const std::string& name) {
+  std::string text = name;
+  for (char& c : text)
+    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+  return text;
 }
 
 const std::vector<GoldenEncoder>& golden_encoders() {

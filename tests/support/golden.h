@@ -24,6 +24,10 @@ struct GoldenModel {
 // Without the rows marked `pending`: families whose golden values are there before their code.
 const std::vector<GoldenModel>& golden_models();
 
+// The same rows, and a name as a part of a test's: for tests made of the table.
+std::vector<const GoldenModel*> every_golden_model();
+std::string test_name(const std::string& name);
+
 // A row of encoders.json (golden/models/make_encoders.py says what the fields mean).
 struct GoldenEncoder {
   std::string name, folder, gguf, pooling;
