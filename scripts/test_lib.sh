@@ -19,13 +19,13 @@ count_results() {  # EXIT_CODE LOG RESULTS
   python3 "$root/scripts/count_results.py" "$@"
 }
 
-# in_shards NAME COMMAND...: a GoogleTest program as one process a core, each with its share of the cases. Programs whose
-# tests measure the machine or load real models stay whole.
+# in_shards NAME COMMAND...: a GoogleTest program as one process a core, each with its share of the cases. What measures
+# the machine stays whole.
 in_shards() {
   local name=$1 shards shard jobs=() status=0
   shift
   shards=$(nproc)
-  [[ $name != @(*-limits|dev-oracle|dev-eval)* ]] || shards=1
+  [[ $name != *-limits* ]] || shards=1
   for ((shard = 0; shard < shards; ++shard)); do
     GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard timeout --foreground -k 10 "$program_limit_s" "$@" \
       --gtest_output="json:$results/$name-$shard.json" &

@@ -1,6 +1,7 @@
 """`convert` and `quantize` of build/dev/kinglet from the outside: files, summaries, errors, and that nothing is left
 where something went wrong."""
 import json
+import os
 import pathlib
 import resource
 import signal
@@ -112,6 +113,16 @@ class RealModel(CliCase):
         message = process.communicate(timeout=60)[1].decode()
         self.assertEqual(process.returncode, INTERRUPTED, message)
         self.assertEqual(list(self.folder.glob("out*")), [])
+
+    def test_memory_is_that_of_tensors_and_not_of_files(self):
+        process = subprocess.Popen([PROGRAM, "quantize", REAL_MODEL, "out.gguf", "F16"], cwd=self.folder,
+                                   env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, 0)
+        largest = 49152 * 576 * 2  # bytes of the embedding in the file
+        self.assertGreater((self.folder / "out.gguf").stat().st_size, 4 * largest)
+        self.assertLess(usage.ru_maxrss * 1024, 3 * largest)
 
 
 if __name__ == "__main__":
