@@ -1,17 +1,14 @@
-option(KINGLET_BUILD_BENCHMARKS "Build the FOLDER_bench programs" OFF)
-
 # kinglet_module(FOLDER USES other folders... LINK external targets...)
 #
 # One folder of src/ is one library, kinglet_FOLDER, that links only its row of the include table (docs/ARCHITECTURE.md).
-# x.cc goes into the library, x_test.cc into the test program FOLDER_test, x_bench.cc into FOLDER_bench.
+# x.cc goes into the library, x_test.cc into the test program FOLDER_test.
 function(kinglet_module folder)
   cmake_parse_arguments(arg "" "" "USES;LINK;TEST_LINK" ${ARGN})
   set(dir "${PROJECT_SOURCE_DIR}/src/${folder}")
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${dir}/*.cc")
   set(tests ${sources})
-  set(all_sources ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
-  list(FILTER sources EXCLUDE REGEX "(_test|_bench|/main)\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_test|/main)\\.cc$")
   if(NOT sources)  # a folder that so far holds headers only
     add_library(kinglet_${folder} INTERFACE)
     add_library(Kinglet::${folder} ALIAS kinglet_${folder})
@@ -34,11 +31,5 @@ function(kinglet_module folder)
       GTest::gtest GTest::gmock GTest::gtest_main)
     add_test(NAME ${folder} COMMAND ${folder}_test --gtest_brief=1)
     set_tests_properties(${folder} PROPERTIES TIMEOUT 900 LABELS unit)
-  endif()
-  set(benches ${all_sources})
-  list(FILTER benches INCLUDE REGEX "_bench\\.cc$")
-  if(KINGLET_BUILD_BENCHMARKS AND benches)
-    add_executable(${folder}_bench ${benches})
-    target_link_libraries(${folder}_bench PRIVATE kinglet_options kinglet_${folder})
   endif()
 endfunction()

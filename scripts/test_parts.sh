@@ -48,6 +48,8 @@ define_parts() {
   done
 
   part full format "clang-format" check_format
+  part full instructions "instruction counts of kernels, AVX2, under callgrind" test_instructions
+  part full benchmarks "every kind of micro-benchmark runs" test_benchmarks
   [ -z "$bits" ] || {
     part full isa "every instruction set of this machine" test_isa_levels \
       KINGLET_TEST_LEVEL=default 'GTEST_FILTER=-*RealModel*:*Invariance*'
@@ -75,6 +77,19 @@ check_format() {
 test_python() {  # FILE: those that name the program get it built
   if grep -q 'build/dev/kinglet' "$1"; then build_preset dev kinglet; fi
   python3 scripts/run_pytest.py "$1"
+}
+
+test_instructions() {
+  build_preset dev instruction_cases
+  python3 bench/instructions.py
+}
+
+test_benchmarks() {  # for a moment each: what they measure is not looked at
+  local filter='linear/.*/tokens:4/|attention/.*/depth:512/|quantise|rows'
+  build_preset dev kernels_bench
+  build/dev/bench/kernels_bench --benchmark_min_time=0.001 --benchmark_filter="$filter" >"$results/lines" || return
+  cat "$results/lines"
+  awk '/ERROR OCCURRED/ {f++} /real_time/ && !/ERROR OCCURRED/ {p++} END {print p+0 " passed, " f+0 " failed, 0 skipped"; exit f > 0}' "$results/lines"
 }
 
 test_libm() {
