@@ -69,6 +69,9 @@ struct LoadOptions {
   int64_t context = 0;          // tokens of prompt and answer; 0: as trained for, or what memory allows
   int64_t max_sequences = 8;    // generations that run at once; more wait
   uint64_t kv_bytes = 0;        // for the cache; 0: what max_sequences full contexts need, as far as memory allows
+  // Tokens that a repetition in the text suggests are checked several at once where that is faster; the answers are the
+  // same.
+  bool speculate = true;
   std::function<void(double fraction)> progress;  // while weights are read; may be empty
 };
 
@@ -115,6 +118,8 @@ struct Answer {
   int64_t prompt_tokens = 0;
   double prompt_seconds = 0.0;    // until the first token was chosen
   double generate_seconds = 0.0;  // from then on
+  int64_t drafted_tokens = 0;     // checked before they were asked for (LoadOptions::speculate)
+  int64_t accepted_tokens = 0;    // of those, the ones that are part of the answer
   uint64_t seed = 0;
 };
 

@@ -75,6 +75,8 @@ Answer answer_of(const FinishInfo& finish, Answer answer) {
   }
   const RequestStats& stats = finish.stats;
   answer.prompt_tokens = stats.prompt_tokens;
+  answer.drafted_tokens = stats.drafted_tokens;
+  answer.accepted_tokens = stats.accepted_tokens;
   if (stats.first_token_seconds >= 0.0) {
     answer.prompt_seconds = stats.first_token_seconds;
     answer.generate_seconds = stats.finished_seconds - stats.first_token_seconds;
@@ -113,6 +115,7 @@ Result<std::unique_ptr<Engine>> load(std::shared_ptr<const Checkpoint> checkpoin
   inner.model.context = options.context;
   inner.engine.max_sequences = options.max_sequences;
   inner.engine.kv_bytes = options.kv_bytes;
+  inner.engine.speculation.lookup = options.speculate;
   if (options.progress) {
     inner.progress = [&options](const char*, double fraction) { options.progress(fraction); };
   }

@@ -16,9 +16,10 @@
 namespace kinglet {
 
 struct Engine::State {
-  State(std::unique_ptr<StepModel> model, BlockPool pages, StatePool states, const SchedulerLimits& scheduling)
+  State(std::unique_ptr<StepModel> model, BlockPool pages, StatePool states, const SchedulerLimits& scheduling,
+        const SpeculationOptions& speculation)
       : mailbox(std::make_shared<Mailbox>()),
-        worker(std::move(model), std::move(pages), std::move(states), scheduling, mailbox) {}
+        worker(std::move(model), std::move(pages), std::move(states), scheduling, speculation, mailbox) {}
 
   std::shared_ptr<Mailbox> mailbox;
   EngineThread worker;
@@ -55,6 +56,11 @@ Result<SchedulerLimits> plan_limits(const StepModel& model, const EngineOptions&
                    std::to_string(limits.step_tokens) + ", the tokens of a step");
   }
   if (options.max_waiting < 0) return invalid("max_waiting is negative");
+  const int64_t drafted = options.speculation.max_tokens;
+  if (options.speculation.on() && (drafted < 1 || drafted > SpeculationOptions::kMostTokens)) {
+    return invalid("speculation.max_tokens is " + std::to_string(drafted) + "; expected 1 to " +
+                   std::to_string(SpeculationOptions::kMostTokens));
+  }
   limits.page_positions = model.page_positions();
   const int64_t pages_a_context = (model.context() + limits.page_positions - 1) / limits.page_positions;
   limits.pages = pages_a_context * limits.max_running;
@@ -85,7 +91,9 @@ Result<std::unique_ptr<Engine>> Engine::create(std::unique_ptr<StepModel> model,
   KL_TRY(const SchedulerLimits limits, plan_limits(*model, options));
   if (tokenizer) KL_RETURN_IF_ERROR(tokenizer->check_vocabulary(model->vocabulary()));
   KL_TRY(BlockPool pages, BlockPool::create(model->page_bytes(), limits.pages));
-  KL_TRY(StatePool states, StatePool::create(model->state_bytes(), limits.max_running));
+  // With drafts each sequence may keep a second state, as it was before them.
+  const int64_t states_each = options.speculation.on() ? 2 : 1;
+  KL_TRY(StatePool states, StatePool::create(model->state_bytes(), limits.max_running * states_each));
   const int64_t in_pool = limits.pages * limits.page_positions;
   const int64_t context = std::min(model->context(), in_pool);
   std::string reason = options.context_reason;
@@ -96,7 +104,8 @@ Result<std::unique_ptr<Engine>> Engine::create(std::unique_ptr<StepModel> model,
     reason = std::to_string(context) + " tokens: what the model was loaded for";
   }
   const int64_t vocabulary = model->vocabulary();
-  auto state = std::make_shared<State>(std::move(model), std::move(pages), std::move(states), limits);
+  auto state =
+      std::make_shared<State>(std::move(model), std::move(pages), std::move(states), limits, options.speculation);
   state->limits = {vocabulary, context, tokenizer.get()};
   state->tokenizer = std::move(tokenizer);
   state->most_unfinished = options.max_sequences + options.max_waiting;

@@ -17,18 +17,34 @@
 
 namespace kinglet {
 
+class Drafter;
+
+// Drafts of the next tokens, checked all at once in one step. They change the speed and nothing else: a step's logits
+// have the bits of single steps, and what is chosen from them is what would be chosen without drafts.
+struct SpeculationOptions {
+  bool lookup = false;               // out of the sequence's own text, where its end stood before
+  std::shared_ptr<Drafter> drafter;  // asked where the text has no good draft; may be null
+  int64_t max_tokens = 16;           // of a draft, 1 to kMostTokens
+  bool always = false;               // whether they pay or not: for tests
+
+  static constexpr int64_t kMostTokens = 64;
+  bool on() const { return lookup || drafter != nullptr; }
+};
+
 struct EngineOptions {
   int64_t max_sequences = 16;  // that run at once; more wait
   int64_t max_waiting = 1024;  // submissions beyond these are refused
   uint64_t kv_bytes = 0;       // for KV pages in all; 0: enough for max_sequences full contexts
   int64_t step_tokens = 0;     // in a step; 0: what the model takes
   std::string context_reason;  // why context() is what it is, for people
+  SpeculationOptions speculation;
 };
 
 struct EngineStats {
   int64_t running = 0, waiting = 0;
   int64_t pages = 0, pages_used = 0;  // as of the last step
   int64_t steps = 0, prompt_tokens = 0, generated_tokens = 0, preemptions = 0;
+  int64_t drafted_tokens = 0, accepted_tokens = 0;  // speculation
   int64_t finished = 0, failed = 0, cancelled = 0;
 };
 

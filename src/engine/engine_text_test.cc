@@ -1,9 +1,12 @@
 // The engine with a tokenizer: text, stop strings, end-of-generation tokens, grammars. The model is a fake one that
-// follows a script, the tokenizer has one token for each byte, and a few special ones.
+// follows a script, the tokenizer has one token for each byte, and a few special ones. All of it without drafts and
+// with drafts that partly hold: nothing may differ.
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
 #include "engine/fake_model.h"
+#include "engine/model_drafter.h"
+#include "engine/speculation_test_support.h"
 #include "text/grammar.h"
 
 namespace kinglet {
@@ -25,7 +28,7 @@ std::string byte_letter(uint32_t byte) {
   return utf8(code);
 }
 
-std::shared_ptr<const Tokenizer> byte_tokenizer() {
+std::shared_ptr<const Tokenizer> byte_tokenizer(const char* end = "<|im_end|>") {
   std::string vocabulary;
   for (uint32_t byte = 0; byte < 256; ++byte) {
     std::string letter = byte_letter(byte);
@@ -34,8 +37,7 @@ std::shared_ptr<const Tokenizer> byte_tokenizer() {
   }
   std::string added;
   int id = kEnd;
-  for (const char* word :
-       {"<|im_end|>", "<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>"}) {
+  for (const char* word : {end, "<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>"}) {
     added += std::string(added.empty() ? "" : ",") + R"({"id":)" + std::to_string(id++) + R"(,"content":")" + word +
              R"(",)" + R"("single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true})";
   }
@@ -52,7 +54,7 @@ std::shared_ptr<const Tokenizer> byte_tokenizer() {
   return tokenizer.ok() ? *tokenizer : nullptr;
 }
 
-class EngineText : public ::testing::Test {
+class EngineText : public ::testing::TestWithParam<bool> {
  protected:
   // The model answers any one-token prompt with `script`, then the end token, then again from the start.
   void start(const std::string& script) {
@@ -69,7 +71,19 @@ class EngineText : public ::testing::Test {
         logits[static_cast<size_t>(tokens[(history.size() - 1) % tokens.size()])] = 10.0f;
       };
     }
-    auto engine = Engine::create(std::make_unique<FakeModel>(model), tokenizer_);
+    EngineOptions options;
+    if (GetParam()) {
+      model.drafts = true;
+      options.speculation.always = true;
+      options.speculation.drafter = std::make_shared<RandomDrafter>(
+          1, model.vocabulary, [logits = model.logits](std::span<const int32_t> tokens) {
+            std::vector<float> row(300);
+            if (logits) logits(tokens, row);
+            const auto best = std::max_element(row.begin(), row.end());
+            return *best > 0.0f ? static_cast<int32_t>(best - row.begin()) : -1;
+          });
+    }
+    auto engine = Engine::create(std::make_unique<FakeModel>(model), tokenizer_, options);
     ASSERT_TRUE(engine.ok()) << engine.error().message;
     engine_ = std::move(engine).value();
   }
@@ -91,7 +105,7 @@ class EngineText : public ::testing::Test {
   std::unique_ptr<Engine> engine_;
 };
 
-TEST_F(EngineText, EndsAtTheEndToken) {
+TEST_P(EngineText, EndsAtTheEndToken) {
   start("Hello, é日本😀!");
   const Completion completion = run(greedy());
   EXPECT_EQ(completion.text, "Hello, é日本😀!");
@@ -101,7 +115,7 @@ TEST_F(EngineText, EndsAtTheEndToken) {
   EXPECT_EQ(completion.finish.stats.generated_tokens, static_cast<int64_t>(completion.tokens.size()));
 }
 
-TEST_F(EngineText, EveryPieceIsWholeCharacters) {
+TEST_P(EngineText, EveryPieceIsWholeCharacters) {
   start("é日本😀ü");
   auto generation = *engine_->submit(greedy());
   std::vector<std::string> pieces;
@@ -111,7 +125,7 @@ TEST_F(EngineText, EveryPieceIsWholeCharacters) {
   EXPECT_EQ(pieces, (std::vector<std::string>{"é", "日", "本", "😀", "ü"}));
 }
 
-TEST_F(EngineText, StopStringsLeaveNoTrace) {
+TEST_P(EngineText, StopStringsLeaveNoTrace) {
   start("one two ST STO STOP three");
   Request request = greedy();
   request.stop = {"STOP", "never"};
@@ -130,7 +144,7 @@ TEST_F(EngineText, StopStringsLeaveNoTrace) {
   EXPECT_FALSE(finish->stop_token.has_value());
 }
 
-TEST_F(EngineText, HeldBackTextComesAtTheEnd) {
+TEST_P(EngineText, HeldBackTextComesAtTheEnd) {
   start("abc ST");
   Request request = greedy();
   request.stop = {"STOP"};
@@ -141,7 +155,7 @@ TEST_F(EngineText, HeldBackTextComesAtTheEnd) {
   EXPECT_EQ(cut.finish.reason, FinishReason::kLength);
 }
 
-TEST_F(EngineText, ACutCharacterIsReplacedAsInWholeTextDecoding) {
+TEST_P(EngineText, ACutCharacterIsReplacedAsInWholeTextDecoding) {
   start("ab日");
   Request request = greedy();
   request.max_tokens = 4;
@@ -150,7 +164,7 @@ TEST_F(EngineText, ACutCharacterIsReplacedAsInWholeTextDecoding) {
   EXPECT_EQ(completion.text, "ab\xEF\xBF\xBD");
 }
 
-TEST_F(EngineText, IgnoreEosGoesOn) {
+TEST_P(EngineText, IgnoreEosGoesOn) {
   start("xy");
   Request request = greedy();
   request.ignore_eos = true;
@@ -160,7 +174,7 @@ TEST_F(EngineText, IgnoreEosGoesOn) {
   EXPECT_EQ(completion.finish.reason, FinishReason::kLength);
 }
 
-TEST_F(EngineText, StopTokensAreNotPartOfTheText) {
+TEST_P(EngineText, StopTokensAreNotPartOfTheText) {
   start("ab;cd");
   Request request = greedy();
   request.stop_tokens = {';'};
@@ -169,7 +183,7 @@ TEST_F(EngineText, StopTokensAreNotPartOfTheText) {
   EXPECT_EQ(completion.finish.stop_token, ';');
 }
 
-TEST_F(EngineText, AGrammarIsFollowedAndEndsTheAnswer) {
+TEST_P(EngineText, AGrammarIsFollowedAndEndsTheAnswer) {
   start("");  // noise
   auto grammar = Grammar::from_regex(tokenizer_, "[0-9]{3}-(yes|no)");
   ASSERT_TRUE(grammar.ok()) << grammar.error().message;
@@ -191,7 +205,7 @@ TEST_F(EngineText, AGrammarIsFollowedAndEndsTheAnswer) {
   }
 }
 
-TEST_F(EngineText, StopStringsAreLookedForInTheAnswerOnly) {
+TEST_P(EngineText, StopStringsAreLookedForInTheAnswerOnly) {
   start("<t>one. two.</t>\n\nthree. four");
   Request request = greedy();
   request.stop = {"."};
@@ -211,7 +225,7 @@ TEST_F(EngineText, StopStringsAreLookedForInTheAnswerOnly) {
   EXPECT_FALSE(engine_->submit(request).ok());
 }
 
-TEST_F(EngineText, SpecialTokensOfChannelsReachTheSplitter) {
+TEST_P(EngineText, SpecialTokensOfChannelsReachTheSplitter) {
   start("<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Blue.");
   Request request = greedy();
   EXPECT_EQ(run(request).text, "analysisHm.assistantfinalBlue.");
@@ -221,7 +235,7 @@ TEST_F(EngineText, SpecialTokensOfChannelsReachTheSplitter) {
   EXPECT_EQ(completion.text, "Blue.");
 }
 
-TEST_F(EngineText, AGrammarBeginsAfterTheThinking) {
+TEST_P(EngineText, AGrammarBeginsAfterTheThinking) {
   start("abc</t>123x");
   auto grammar = Grammar::from_regex(tokenizer_, "[0-9]{3}");
   ASSERT_TRUE(grammar.ok()) << grammar.error().message;
@@ -234,13 +248,26 @@ TEST_F(EngineText, AGrammarBeginsAfterTheThinking) {
   EXPECT_EQ(completion.finish.reason, FinishReason::kStop);
 }
 
-TEST_F(EngineText, AGrammarOfAnotherTokenizerIsRefused) {
+TEST_P(EngineText, AGrammarOfAnotherTokenizerIsRefused) {
   start("x");
   auto grammar = Grammar::from_regex(byte_tokenizer(), "a");
   ASSERT_TRUE(grammar.ok());
   Request request = greedy();
   request.grammar = *grammar;
   EXPECT_NE(engine_->submit(request).error().message.find("grammar"), std::string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(Drafts, EngineText, ::testing::Bool(),
+                         [](const auto& row) { return row.param ? "With" : "Without"; });
+
+TEST(EngineVocabulary, ADraftingModelHasTheSame) {
+  const auto tokenizer = byte_tokenizer();
+  EXPECT_TRUE(check_same_vocabulary(*tokenizer, *byte_tokenizer()).ok());
+  const Status other = check_same_vocabulary(*tokenizer, *byte_tokenizer("<|over|>"));
+  ASSERT_FALSE(other.ok());
+  for (const char* part : {"256", "<|over|>", "<|im_end|>"}) {
+    EXPECT_NE(other.error().message.find(part), std::string::npos) << other.error().message;
+  }
 }
 
 TEST(EngineVocabulary, ATokenizerLargerThanTheModelIsRefused) {

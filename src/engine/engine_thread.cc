@@ -9,12 +9,14 @@
 namespace kinglet {
 
 EngineThread::EngineThread(std::unique_ptr<StepModel> model, BlockPool pages, StatePool states,
-                           const SchedulerLimits& limits, std::shared_ptr<Mailbox> mailbox)
+                           const SchedulerLimits& limits, const SpeculationOptions& speculation,
+                           std::shared_ptr<Mailbox> mailbox)
     : model_(std::move(model)),
       pages_(std::move(pages)),
       states_(std::move(states)),
       scheduler_(limits),
-      mailbox_(std::move(mailbox)) {
+      mailbox_(std::move(mailbox)),
+      speculation_(speculation, states_.state_bytes() > 0) {
   stats_.pages = limits.pages;
 }
 
@@ -85,6 +87,7 @@ void EngineThread::finish(Entry entry, Event event) {
   }
   entry->second.sequence->release_memory(pages_, states_);
   scheduler_.remove(entry->first);
+  speculation_.forget(entry->first);
   const std::shared_ptr<Ticket> ticket = std::move(entry->second.ticket);
   running_.erase(entry);
   ++newly_finished_;
@@ -97,12 +100,70 @@ void EngineThread::step() {
   if (plan.empty()) return;
   prepare(&plan);
   if (plan.empty()) return;
+  const bool timed = speculation_.on() && only_decodes(plan);
+  DecodeStep decodes;
+  drafted_.clear();
+  const auto begun = Sequence::Clock::now();
+  if (timed) {
+    add_drafts(&plan);
+    decodes.sequences = static_cast<int64_t>(plan.slices.size());
+    for (const PlannedSlice& slice : plan.slices) decodes.extra += slice.tokens - 1;
+  }
   const std::span<const float> logits = forward(plan);
   if (const Status intact = model_->intact(); !intact.ok()) return fail_all(intact.error());
   scheduler_.advance(plan);
   ++stats_.steps;
   stats_.pages_used = pages_.used();
+  const int64_t generated = stats_.generated_tokens;
   choose(plan, logits);
+  if (!timed) return;
+  decodes.chosen = stats_.generated_tokens - generated;
+  decodes.seconds = std::chrono::duration<double>(Sequence::Clock::now() - begun).count();
+  speculation_.record(decodes);
+}
+
+// Answers go on, and nothing else happens: the steps that drafts may join.
+bool EngineThread::only_decodes(const StepPlan& plan) const {
+  return std::all_of(plan.slices.begin(), plan.slices.end(), [&](const PlannedSlice& slice) {
+    return slice.samples && slice.first_position >= running_.at(slice.id).sequence->prompt_tokens();
+  });
+}
+
+void EngineThread::add_drafts(StepPlan* plan) {
+  std::vector<DraftTask> tasks;
+  for (const PlannedSlice& slice : plan->slices) {
+    const Sequence& sequence = *running_.at(slice.id).sequence;
+    DraftTask task;
+    task.id = slice.id;
+    task.tokens = sequence.tokens();
+    task.most = sequence.longest() - static_cast<int64_t>(task.tokens.size());
+    tasks.push_back(std::move(task));
+  }
+  speculation_.draft(tasks);
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    if (!tasks[i].draft.empty() && !place_drafts(plan, i, tasks[i].draft)) return;
+  }
+}
+
+// False when the step has no room for more.
+bool EngineThread::place_drafts(StepPlan* plan, size_t index, std::span<const int32_t> draft) {
+  PlannedSlice& slice = plan->slices[index];
+  Sequence& sequence = *running_.at(slice.id).sequence;
+  if (!sequence.keep_state(states_).ok()) return false;  // no memory for it: the step goes without
+  const int64_t granted = scheduler_.add_drafts(plan, index, static_cast<int64_t>(draft.size()));
+  if (granted == 0) return false;
+  if (!sequence.grow_pages(pages_, slice.pages).ok()) {
+    slice.tokens -= granted;
+    slice.drafts = 0;
+    return false;
+  }
+  const auto known = sequence.tokens().subspan(static_cast<size_t>(slice.first_position));
+  std::vector<int32_t>& tokens = drafted_[slice.id];
+  tokens.assign(known.begin(), known.end());
+  tokens.insert(tokens.end(), draft.begin(), draft.begin() + granted);
+  sequence.mark_drafted(granted);
+  stats_.drafted_tokens += granted;
+  return true;
 }
 
 Status EngineThread::take_memory(Sequence& sequence, int64_t pages) {
@@ -141,8 +202,13 @@ std::span<const float> EngineThread::forward(const StepPlan& plan) {
   for (const PlannedSlice& planned : plan.slices) {
     const Sequence& sequence = *running_.at(planned.id).sequence;
     StepSlice slice;
-    slice.tokens =
-        sequence.tokens().subspan(static_cast<size_t>(planned.first_position), static_cast<size_t>(planned.tokens));
+    if (planned.drafts > 0) {
+      slice.tokens = drafted_.at(planned.id);
+    } else {
+      slice.tokens =
+          sequence.tokens().subspan(static_cast<size_t>(planned.first_position), static_cast<size_t>(planned.tokens));
+    }
+    slice.last_rows = 1 + planned.drafts;
     slice.first_position = planned.first_position;
     slice.pages = sequence.page_data();
     slice.state = sequence.state_data();
@@ -154,21 +220,45 @@ std::span<const float> EngineThread::forward(const StepPlan& plan) {
 
 void EngineThread::choose(const StepPlan& plan, std::span<const float> logits) {
   const auto vocabulary = static_cast<size_t>(model_->vocabulary());
-  const Compute compute = model_->compute();
-  size_t row = 0;
   for (const PlannedSlice& planned : plan.slices) {
-    const auto entry = running_.find(planned.id);
-    Sequence& sequence = *entry->second.sequence;
+    const Sequence& sequence = *running_.at(planned.id).sequence;
     stats_.prompt_tokens += std::clamp<int64_t>(sequence.prompt_tokens() - planned.first_position, 0, planned.tokens);
     if (!planned.samples) continue;
-    Event event = sequence.choose(compute, scratch_, logits.subspan(row++ * vocabulary, vocabulary));
+    std::span<const int32_t> drafts;
+    if (planned.drafts > 0) drafts = std::span(drafted_.at(planned.id)).last(static_cast<size_t>(planned.drafts));
+    const int64_t accepted = choose_for(planned, drafts, logits);
+    if (planned.drafts > 0) speculation_.judged(planned.id, planned.drafts, accepted);
+    logits = logits.subspan((drafts.size() + 1) * vocabulary);
+  }
+}
+
+// Chooses as single steps would: one token after the other, each from the logits behind the tokens before it, for as
+// long as the drafts were these tokens. How many were.
+int64_t EngineThread::choose_for(const PlannedSlice& planned, std::span<const int32_t> drafts,
+                                 std::span<const float> logits) {
+  const auto vocabulary = static_cast<size_t>(model_->vocabulary());
+  const auto entry = running_.find(planned.id);
+  Sequence& sequence = *entry->second.sequence;
+  for (size_t i = 0;; ++i) {
+    const int32_t draft = i < drafts.size() ? drafts[i] : Sequence::kNoDraft;
+    Event event = sequence.choose(model_->compute(), scratch_, logits.subspan(i * vocabulary, vocabulary), draft);
     stats_.generated_tokens += static_cast<int64_t>(event.tokens.size());
+    const bool holds = !event.tokens.empty() && event.tokens.back() == draft;
+    stats_.accepted_tokens += holds ? 1 : 0;
     if (event.finish) {
       finish(entry, std::move(event));
-    } else {
-      scheduler_.append_token(planned.id);
-      entry->second.ticket->push(std::move(event));
+      return static_cast<int64_t>(i) + (holds ? 1 : 0);
     }
+    entry->second.ticket->push(std::move(event));
+    if (holds) continue;
+    const auto accepted = static_cast<int64_t>(i);
+    if (i < drafts.size() && sequence.state_data() != nullptr) {
+      sequence.restore_state(states_);
+      scheduler_.append_and_repeat(planned, accepted);
+    } else {
+      scheduler_.append_token(planned.id, accepted);
+    }
+    return accepted;
   }
 }
 

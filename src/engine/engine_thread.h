@@ -10,6 +10,7 @@
 #include "cache/state_pool.h"
 #include "engine/generation.h"
 #include "engine/scheduler.h"
+#include "engine/speculation.h"
 #include "engine/step_model.h"
 
 namespace kinglet {
@@ -17,7 +18,7 @@ namespace kinglet {
 class EngineThread {
  public:
   EngineThread(std::unique_ptr<StepModel> model, BlockPool pages, StatePool states, const SchedulerLimits& limits,
-               std::shared_ptr<Mailbox> mailbox);
+               const SpeculationOptions& speculation, std::shared_ptr<Mailbox> mailbox);
 
   // Works until the mailbox says stop, or is closed and nothing is left to do.
   void run();
@@ -38,8 +39,12 @@ class EngineThread {
   void step();
   void prepare(StepPlan* plan);
   Status take_memory(Sequence& sequence, int64_t pages);
+  bool only_decodes(const StepPlan& plan) const;
+  void add_drafts(StepPlan* plan);
+  bool place_drafts(StepPlan* plan, size_t index, std::span<const int32_t> draft);
   std::span<const float> forward(const StepPlan& plan);
   void choose(const StepPlan& plan, std::span<const float> logits);
+  int64_t choose_for(const PlannedSlice& planned, std::span<const int32_t> drafts, std::span<const float> logits);
   void finish(Entry entry, Event event);
   void cancel_all();
   void fail_all(const Error& error);
@@ -51,6 +56,8 @@ class EngineThread {
   Scheduler scheduler_;
   std::shared_ptr<Mailbox> mailbox_;
   std::map<SequenceId, Running> running_;  // and waiting: all that joined and did not finish
+  Speculation speculation_;
+  std::map<SequenceId, std::vector<int32_t>> drafted_;  // of this step: a slice's known tokens, then its drafts
   SamplingScratch scratch_;
   EngineStats stats_;
   int64_t newly_finished_ = 0;  // not yet told to the mailbox

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/memory.h"
+#include "engine/model_drafter.h"
 #include "families/family.h"
 
 namespace kinglet {
@@ -38,12 +39,42 @@ ModelOptions fitted_to(const ModelOptions& options, const ModelSpec& spec, int64
   return fitted;
 }
 
+// What the drafting model needs of the same memory: its weights, and a page beside each page of the other.
+MemoryPlan together(MemoryPlan plan, const MemoryPlan& draft) {
+  plan.weight_bytes += draft.weight_bytes;
+  plan.rope_bytes += draft.rope_bytes;
+  plan.working_bytes += draft.working_bytes;
+  plan.page_bytes += draft.page_bytes;
+  return plan;
+}
+
+Result<std::shared_ptr<Drafter>> load_drafter(std::shared_ptr<const Checkpoint> checkpoint, ModelOptions options,
+                                              int64_t pages, int64_t context, const Tokenizer* tokenizer) {
+  const std::string where = "the drafting model " + checkpoint->path;
+  KL_TRY(const BoundModel bound, bind_model(*checkpoint));
+  KL_RETURN_IF_ERROR(check_head(bound, *checkpoint));
+  auto drafting = Tokenizer::from_checkpoint(*checkpoint);
+  if (!drafting.ok()) return drafting.error().with_context(where);
+  if (tokenizer == nullptr) {
+    return Error{ErrorCode::kInvalid, where + ": the model it is to draft for has no tokenizer to compare with"};
+  }
+  const Status same = check_same_vocabulary(*tokenizer, **drafting);
+  if (!same.ok()) return same.error().with_context(where);
+  options.context = std::min(context, bound.spec.context);
+  options.progress = {};
+  KL_TRY(std::unique_ptr<Model> model, Model::load(std::move(checkpoint), options));
+  auto drafter = ModelDrafter::create(make_step_model(std::move(model)), pages, context, tokenizer->vocab_size());
+  if (!drafter.ok()) return drafter.error().with_context(where);
+  return std::shared_ptr<Drafter>(std::move(drafter).value());
+}
+
 }  // namespace
 
 Result<ContextChoice> choose_context(const MemoryPlan& plan, int64_t trained, int64_t page_positions,
                                      uint64_t available, int64_t asked, const EngineOptions& engine) {
   const auto sequences = static_cast<uint64_t>(std::max<int64_t>(engine.max_sequences, 1));
-  const uint64_t states = plan.state_bytes * sequences;
+  // With drafts a second one, as the state was before them.
+  const uint64_t states = plan.state_bytes * sequences * (engine.speculation.on() ? 2 : 1);
   const uint64_t fixed = plan.weight_bytes + plan.rope_bytes + plan.working_bytes + states;
   // A tenth stays free, for everything that is no plan's business.
   const uint64_t usable = available - available / 10;
@@ -115,8 +146,13 @@ Result<std::unique_ptr<Engine>> load_engine(std::shared_ptr<const Checkpoint> ch
   KL_RETURN_IF_ERROR(check_head(bound, *checkpoint));
   ModelOptions model_options = options.model;
   KL_TRY(const MemoryPlan plan, plan_memory(*checkpoint, model_options));
+  MemoryPlan all = plan;
+  if (options.draft) {
+    KL_TRY(const MemoryPlan draft_plan, plan_memory(*options.draft, model_options));
+    all = together(plan, draft_plan);
+  }
   KL_TRY(const ContextChoice choice,
-         choose_context(plan, bound.spec.context, model_options.page_positions,
+         choose_context(all, bound.spec.context, model_options.page_positions,
 
                         options.model.memory_limit > 0 ? options.model.memory_limit : available_memory_bytes(),
                         options.model.context, options.engine));
@@ -126,8 +162,13 @@ Result<std::unique_ptr<Engine>> load_engine(std::shared_ptr<const Checkpoint> ch
   }
   KL_TRY(std::unique_ptr<Model> model, Model::load(std::move(checkpoint), model_options));
   EngineOptions engine_options = options.engine;
-  engine_options.kv_bytes = choice.kv_bytes;
+  const uint64_t pages = choice.kv_bytes / all.page_bytes;
+  engine_options.kv_bytes = pages * plan.page_bytes;
   engine_options.context_reason = choice.reason;
+  if (options.draft) {
+    KL_TRY(engine_options.speculation.drafter,
+           load_drafter(options.draft, model_options, static_cast<int64_t>(pages), choice.context, tokenizer.get()));
+  }
   return Engine::create(make_step_model(std::move(model)), std::move(tokenizer), engine_options);
 }
 

@@ -17,6 +17,8 @@ namespace kinglet {
 struct LoadOptions {
   ModelOptions model;  // context: 0 means the smaller of what the model was trained for and what memory allows
   EngineOptions engine;
+  // A smaller model with the same vocabulary that drafts for it (EngineOptions::speculation); null: none.
+  std::shared_ptr<const Checkpoint> draft;
   bool need_tokenizer = true;                                        // false: a model without one is no error
   std::function<void(const char* stage, double fraction)> progress;  // "weights"; may be empty
 };
@@ -28,8 +30,8 @@ struct ContextChoice {
 };
 
 // The context and the memory for KV pages, from what the model needs (its recurrent states included, one for each of
-// max_sequences) and `available` bytes of memory. kResource, with
-// the numbers, when not even a short context fits, or when the one asked for does not.
+// max_sequences, two with speculation) and `available` bytes of memory. kResource, with the numbers, when not even a
+// short context fits, or when the one asked for does not.
 Result<ContextChoice> choose_context(const MemoryPlan& plan, int64_t trained, int64_t page_positions,
                                      uint64_t available, int64_t asked, const EngineOptions& engine);
 

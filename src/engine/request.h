@@ -46,6 +46,8 @@ const char* finish_reason_name(FinishReason reason);  // "stop", "length", "canc
 struct RequestStats {
   int64_t prompt_tokens = 0;
   int64_t generated_tokens = 0;  // the stop token included
+  int64_t drafted_tokens = 0;    // by speculation
+  int64_t accepted_tokens = 0;   // of those, the ones that were chosen
   int64_t preemptions = 0;       // times the sequence lost its pages and was computed anew
   // Seconds since the request was submitted; negative where it did not come to that.
   double started_seconds = -1.0;      // its first token entered a step

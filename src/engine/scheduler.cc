@@ -50,7 +50,7 @@ void Scheduler::preempt(Entry entry, StepPlan* plan) {
   held_ -= entry->second.pages;
   --running_;
   entry->second.pages = entry->second.computed = 0;
-  entry->second.running = false;
+  entry->second.running = entry->second.decoding = false;
 }
 
 int64_t Scheduler::room(Entry entry) const {
@@ -82,13 +82,22 @@ void Scheduler::plan_slice(Entry entry, int64_t tokens, StepPlan* plan) {
   budget_ -= tokens;
 }
 
-// Running sequences that have one token to go: an answer's last, or a prompt's.
+// Running sequences that have one token to go, an answer's last or a prompt's; and those that repeat a few before it,
+// as far as the others leave room.
 void Scheduler::plan_decodes(StepPlan* plan) {
+  const auto due = [](const Sequence& s) { return s.decoding || s.known - s.computed == 1; };
+  int64_t spare = limits_.step_tokens;
+  for (auto entry = sequences_.begin(); entry != sequences_.end() && entry->second.running; ++entry) {
+    if (due(entry->second)) --spare;
+  }
   for (auto entry = sequences_.begin(); entry != sequences_.end() && entry->second.running; ++entry) {
     const Sequence& sequence = entry->second;
-    if (sequence.known - sequence.computed != 1) continue;
-    if (!take_pages(entry, sequence.known, plan)) break;  // the youngest of all waits, and keeps what it has
-    plan_slice(entry, 1, plan);
+    if (!due(sequence)) continue;
+    const int64_t tokens = std::min(sequence.known - sequence.computed, 1 + spare);
+    // The youngest of all waits, and keeps what it has.
+    if (!take_pages(entry, sequence.computed + tokens, plan)) break;
+    plan_slice(entry, tokens, plan);
+    spare -= tokens - 1;
   }
 }
 
@@ -96,7 +105,7 @@ void Scheduler::plan_prompts(StepPlan* plan) {
   for (auto entry = sequences_.begin(); entry != sequences_.end() && entry->second.running; ++entry) {
     const Sequence& sequence = entry->second;
     const int64_t remaining = sequence.known - sequence.computed;
-    if (remaining <= 1 || budget_ == 0) continue;
+    if (remaining <= 1 || sequence.decoding || budget_ == 0) continue;
     // As much as fits without hurting anyone; a single token at the expense of others, so that it moves on.
     const int64_t tokens = std::max<int64_t>(1, std::min({remaining, budget_, room(entry)}));
     if (!take_pages(entry, sequence.computed + tokens, plan)) break;
@@ -139,22 +148,48 @@ StepPlan Scheduler::plan_step() {
   return plan;
 }
 
+// Pages are taken only where one is left for every other sequence that runs.
+int64_t Scheduler::add_drafts(StepPlan* plan, size_t index, int64_t count) {
+  PlannedSlice& slice = plan->slices[index];
+  const auto entry = sequences_.find(slice.id);
+  KL_CHECK(entry != sequences_.end() && slice.samples, "drafts follow the last known token");
+  Sequence& sequence = entry->second;
+  const int64_t spare_pages = std::max<int64_t>(0, free_pages() - reserved_ - running_);
+  const int64_t positions = sequence.known + slice.drafts;
+  const int64_t room = (sequence.pages + spare_pages) * limits_.page_positions - positions;
+  const int64_t granted = std::max<int64_t>(0, std::min({count, budget_, room, sequence.longest - positions}));
+  const int64_t wanted = std::max(sequence.pages, pages_for(positions + granted));
+  held_ += wanted - sequence.pages;
+  slice.pages = sequence.pages = wanted;
+  slice.tokens += granted;
+  slice.drafts += granted;
+  budget_ -= granted;
+  return granted;
+}
+
 void Scheduler::advance(const StepPlan& plan) {
   for (const PlannedSlice& slice : plan.slices) {
     const auto entry = sequences_.find(slice.id);
     KL_CHECK(entry != sequences_.end(), "a planned sequence is known until the step is over");
     KL_CHECK(entry->second.computed == slice.first_position, "a plan is carried out once");
-    entry->second.computed += slice.tokens;
+    entry->second.computed += slice.tokens - slice.drafts;
   }
 }
 
-void Scheduler::append_token(SequenceId id) {
+void Scheduler::append_token(SequenceId id, int64_t accepted) {
   const auto entry = sequences_.find(id);
   KL_CHECK(entry != sequences_.end(), "only known sequences grow");
   Sequence& sequence = entry->second;
-  KL_CHECK(sequence.computed == sequence.known && sequence.known < sequence.longest,
+  KL_CHECK(sequence.computed == sequence.known && sequence.known + accepted < sequence.longest,
            "a sequence grows when all it knows is computed, up to its announced length");
-  ++sequence.known;
+  sequence.computed += accepted;
+  sequence.known += accepted + 1;
+  sequence.decoding = true;
+}
+
+void Scheduler::append_and_repeat(const PlannedSlice& slice, int64_t accepted) {
+  append_token(slice.id, accepted);
+  sequences_.find(slice.id)->second.computed = slice.first_position;
 }
 
 void Scheduler::remove(SequenceId id) {

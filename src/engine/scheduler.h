@@ -2,7 +2,9 @@
 // tokens and pages; no model, no memory, no threads, no clock.
 //
 // The policy. Sequences are served first come, first served. Tokens that follow an answer's last one (decodes) go into
-// every step; prompts fill the rest of the step in chunks, older ones first. When pages run out, a sequence may take
+// every step; prompts fill the rest of the step in chunks, older ones first. Drafts (guesses of what follows, which
+// stand behind the last known token until the step has judged them) take what is left of the step and of the pages,
+// and put nobody out. When pages run out, a sequence may take
 // those of younger ones only: the youngest loses all of its pages and goes back to the head of the waiting line, to be
 // computed anew. So the oldest sequence always advances, and everything that add() accepted ends.
 #pragma once
@@ -31,6 +33,7 @@ struct PlannedSlice {
   int64_t tokens = 0;
   int64_t pages = 0;     // the sequence holds from now on; the caller brings its list of pages to this length
   bool samples = false;  // the slice reaches the last known token: a next one is to be chosen
+  int64_t drafts = 0;    // of the tokens, those behind the last known one
   bool operator==(const PlannedSlice&) const = default;
 };
 
@@ -52,10 +55,17 @@ class Scheduler {
   // Plans a step and takes its pages; the caller runs it and reports with advance() before it plans the next.
   StepPlan plan_step();
 
-  // After the step: each slice's tokens are in the cache.
+  // Puts up to `count` drafts behind slice `index` of the plan just made, which `samples`. How many found room.
+  int64_t add_drafts(StepPlan* plan, size_t index, int64_t count);
+
+  // After the step: each slice's known tokens are in the cache.
   void advance(const StepPlan& plan);
-  // A token was chosen for the sequence: it is one longer. Only after a slice with `samples`.
-  void append_token(SequenceId id);
+  // Tokens were chosen for the sequence: the first `accepted` are drafts, whose positions are in the cache now, and one
+  // follows them. Only after a slice with `samples`.
+  void append_token(SequenceId id, int64_t accepted = 0);
+  // The same for a sequence whose drafts failed and left traces, so that it was set back to before the slice: what the
+  // slice held, and the `accepted` drafts, is computed once more with the next step.
+  void append_and_repeat(const PlannedSlice& slice, int64_t accepted);
   // The sequence is over or given up: forgotten, its pages free. Between steps or after advance().
   void remove(SequenceId id);
 
@@ -70,6 +80,7 @@ class Scheduler {
   struct Sequence {
     int64_t known = 0, computed = 0, longest = 0, pages = 0;
     bool running = false;
+    bool decoding = false;  // all it knows was computed once since it runs: its next step is due
   };
   using Entry = std::map<SequenceId, Sequence>::iterator;
   bool take_pages(Entry taker, int64_t positions, StepPlan* plan);

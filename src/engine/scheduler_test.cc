@@ -102,6 +102,38 @@ TEST(Scheduler, TheYoungestGivesWay) {
   EXPECT_TRUE(plan.slices[0].samples);
 }
 
+TEST(Scheduler, DraftsTakeWhatIsLeft) {
+  Scheduler scheduler(limits(4, 4, 8));  // pages of 4 positions
+  ASSERT_TRUE(scheduler.add(1, 2, 16).ok());
+  ASSERT_TRUE(scheduler.add(2, 3, 5).ok());
+  run(scheduler, scheduler.plan_step());
+  StepPlan plan = scheduler.plan_step();
+  EXPECT_EQ(scheduler.add_drafts(&plan, 0, 9), 1);
+  EXPECT_EQ(plan.slices[0], (PlannedSlice{1, 2, 2, 1, true, 1}));
+  EXPECT_EQ(scheduler.add_drafts(&plan, 1, 9), 0) << "two free pages are one for each of the two";
+  scheduler.advance(plan);
+  scheduler.append_token(1, 1);  // the draft held
+  scheduler.append_token(2, 0);
+  plan = scheduler.plan_step();
+  EXPECT_EQ(plan.slices[0], (PlannedSlice{1, 4, 1, 2, true, 0}));
+  EXPECT_EQ(plan.slices[1], (PlannedSlice{2, 4, 1, 2, true, 0}));
+  EXPECT_EQ(scheduler.add_drafts(&plan, 0, 9), 3);  // no page is free, but the sequence's own
+  EXPECT_EQ(scheduler.add_drafts(&plan, 0, 9), 0);
+  scheduler.advance(plan);
+  scheduler.append_and_repeat(plan.slices[0], 2);
+  EXPECT_EQ(scheduler.plan_step().slices[0], (PlannedSlice{1, 4, 4, 2, true, 0}));
+}
+
+TEST(Scheduler, DraftsDisplaceNobody) {
+  Scheduler scheduler(limits(100, 3, 8));
+  ASSERT_TRUE(scheduler.add(1, 2, 50).ok());
+  run(scheduler, scheduler.plan_step());
+  ASSERT_TRUE(scheduler.add(2, 20, 50).ok());
+  StepPlan plan = scheduler.plan_step();
+  EXPECT_EQ(plan.slices[1].tokens, 7);
+  EXPECT_EQ(scheduler.add_drafts(&plan, 0, 4), 0) << "the prompt has filled the step";
+}
+
 // What a caller sees of the scheduler, kept beside it.
 struct Shadow {
   int64_t known = 0, computed = 0, longest = 0, pages = 0, wanted = 0;
@@ -112,7 +144,7 @@ struct Shadow {
 class Trace {
  public:
   Trace(uint32_t seed, const SchedulerLimits& trace_limits)
-      : random_(seed), limits_(trace_limits), scheduler_(trace_limits) {}
+      : seed_(seed), random_(seed), limits_(trace_limits), scheduler_(trace_limits) {}
 
   void run(int arrivals) {
     for (int64_t step = 0; arrivals > 0 || !all_.empty(); ++step) {
@@ -130,6 +162,7 @@ class Trace {
     EXPECT_GT(finished_, 0);
   }
   int64_t preemptions() const { return preemptions_; }
+  int64_t drafts() const { return drafts_; }
 
  private:
   void arrive() {
@@ -163,9 +196,12 @@ class Trace {
       ASSERT_EQ(slice.first_position, shadow.computed);
       ASSERT_LE(slice.first_position + slice.tokens, shadow.known);
       ASSERT_EQ(slice.samples, slice.first_position + slice.tokens == shadow.known);
+      ASSERT_EQ(slice.drafts, 0);
       ASSERT_GE(slice.pages, shadow.pages);
       ASSERT_GE(slice.pages * limits_.page_positions, slice.first_position + slice.tokens);
-      ASSERT_LT((slice.pages - 1) * limits_.page_positions, slice.first_position + slice.tokens);
+      ASSERT_TRUE((slice.pages - 1) * limits_.page_positions < slice.first_position + slice.tokens ||
+                  slice.pages == shadow.pages)  // kept from drafts
+          << slice.pages;
       shadow.pages = slice.pages;
       tokens += slice.tokens;
     }
@@ -199,22 +235,53 @@ class Trace {
     }
   }
 
+  // Drafts for some; nobody's tokens or pages change.
+  void draft(StepPlan* plan) {
+    int64_t tokens = 0, added = 0;
+    for (const PlannedSlice& slice : plan->slices) tokens += slice.tokens;
+    for (size_t i = 0; i < plan->slices.size(); ++i) {
+      if (!plan->slices[i].samples || random_() % 2 == 0) continue;
+      Shadow& shadow = all_.at(plan->slices[i].id);
+      const PlannedSlice before = plan->slices[i];
+      const int64_t granted = scheduler_.add_drafts(plan, i, static_cast<int64_t>(random_() % 7));
+      const PlannedSlice& slice = plan->slices[i];
+      ASSERT_EQ(slice.drafts, granted);
+      ASSERT_EQ(slice.tokens, before.tokens + granted);
+      ASSERT_GE(slice.pages, before.pages);
+      ASSERT_GE(slice.pages * limits_.page_positions, slice.first_position + slice.tokens);
+      ASSERT_LE(shadow.known + granted, shadow.longest);
+      shadow.pages = slice.pages;
+      added += granted;
+    }
+    ASSERT_LE(tokens + added, limits_.step_tokens);
+    drafts_ += added;
+    check_accounts();
+  }
+
   void one_step() {
-    const StepPlan plan = scheduler_.plan_step();
+    StepPlan plan = scheduler_.plan_step();
     ASSERT_NO_FATAL_FAILURE(check_plan(plan));
     ASSERT_NO_FATAL_FAILURE(check_decodes(plan));
+    ASSERT_NO_FATAL_FAILURE(draft(&plan));
     scheduler_.advance(plan);
     for (const PlannedSlice& slice : plan.slices) {
       Shadow& shadow = all_.at(slice.id);
-      shadow.computed += slice.tokens;
+      shadow.computed += slice.tokens - slice.drafts;
       if (!slice.samples) continue;
-      if (shadow.known == shadow.longest || random_() % 60 == 0) {
+      const int64_t accepted =
+          slice.drafts == 0 ? 0 : static_cast<int64_t>(random_() % static_cast<uint64_t>(slice.drafts + 1));
+      if (shadow.known + accepted == shadow.longest || random_() % 60 == 0) {
         scheduler_.remove(slice.id);
         all_.erase(slice.id);
         ++finished_;
+      } else if (accepted < slice.drafts && seed_ % 2 == 0) {  // as with a recurrent state
+        scheduler_.append_and_repeat(slice, accepted);
+        shadow.known += accepted + 1;
+        shadow.computed = slice.first_position;
       } else {
-        scheduler_.append_token(slice.id);
-        ++shadow.known;
+        scheduler_.append_token(slice.id, accepted);
+        shadow.known += accepted + 1;
+        shadow.computed += accepted;
       }
     }
     if (!all_.empty() && random_() % 20 == 0) {  // someone gives up
@@ -225,17 +292,18 @@ class Trace {
     check_accounts();
   }
 
+  uint32_t seed_;
   std::mt19937 random_;
   SchedulerLimits limits_;
   Scheduler scheduler_;
   std::map<SequenceId, Shadow> all_;
   SequenceId next_id_ = 0;
-  int64_t preemptions_ = 0, finished_ = 0;
+  int64_t preemptions_ = 0, finished_ = 0, drafts_ = 0;
 };
 
 TEST(Scheduler, RandomTracesKeepTheInvariants) {
   std::mt19937 random(11);
-  int64_t preemptions = 0;
+  int64_t preemptions = 0, drafts = 0;
   for (uint32_t seed = 0; seed < 150; ++seed) {
     const auto step_tokens = static_cast<int64_t>(1 + random() % 40);
     const auto max_running =
@@ -245,8 +313,10 @@ TEST(Scheduler, RandomTracesKeepTheInvariants) {
     trace.run(60);
     if (::testing::Test::HasFatalFailure()) FAIL() << "seed " << seed;
     preemptions += trace.preemptions();
+    drafts += trace.drafts();
   }
   EXPECT_GT(preemptions, 100) << "the traces are too easy";
+  EXPECT_GT(drafts, 1000);
 }
 
 TEST(SchedulerDeathTest, ADecodeMustAlwaysFitTheStep) {

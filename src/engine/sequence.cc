@@ -36,12 +36,23 @@ Status Sequence::take_state(StatePool& pool) {
   return {};
 }
 
+Status Sequence::keep_state(StatePool& pool) {
+  if (state_ == kNoState) return {};
+  if (kept_state_ == kNoState) {
+    KL_TRY(kept_state_, pool.clone(state_));
+    return {};
+  }
+  pool.restore(kept_state_, state_);
+  return {};
+}
+
 void Sequence::release_memory(BlockPool& pages, StatePool& states) {
   for (PageId page : pages_) pages.release(page);
   pages_.clear();
   page_data_.clear();
   if (state_ != kNoState) states.release(state_);
-  state_ = kNoState;
+  if (kept_state_ != kNoState) states.release(kept_state_);
+  state_ = kept_state_ = kNoState;
   state_data_ = nullptr;
 }
 
@@ -101,12 +112,13 @@ Result<SampledToken> Sequence::next_token(const Compute& compute, SamplingScratc
   return sampled;
 }
 
-Event Sequence::choose(const Compute& compute, SamplingScratch& scratch, std::span<const float> logits) {
+Event Sequence::choose(const Compute& compute, SamplingScratch& scratch, std::span<const float> logits, int32_t draft) {
   auto sampled = next_token(compute, scratch, logits);
   if (!sampled.ok()) return end(FinishReason::kError, sampled.error());
   const int32_t token = sampled->token;
   tokens_.push_back(token);
   ++stats_.generated_tokens;
+  if (token == draft) ++stats_.accepted_tokens;
   if (stats_.first_token_seconds < 0.0) stats_.first_token_seconds = seconds();
   Event event;
   event.tokens.push_back(token);

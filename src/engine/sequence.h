@@ -41,11 +41,19 @@ class Sequence {
   std::span<std::byte* const> page_data() const { return page_data_; }
   std::byte* state_data() const { return state_data_; }  // null: none
 
+  // Keeps a copy of the state, for restore_state(). Nothing where there is no state. Errors as grow_pages().
+  Status keep_state(StatePool& pool);
+  void restore_state(StatePool& pool) { pool.restore(state_, kept_state_); }
+
   void mark_started();
+  void mark_drafted(int64_t tokens) { stats_.drafted_tokens += tokens; }
   void mark_preempted() { ++stats_.preemptions; }
 
-  // Chooses the next token from logits [vocabulary]. The event has `finish` when it was the last one.
-  Event choose(const Compute& compute, SamplingScratch& scratch, std::span<const float> logits);
+  // Chooses the next token from logits [vocabulary]. The event has `finish` when it was the last one. `draft`: what was
+  // thought to come, for the statistics.
+  Event choose(const Compute& compute, SamplingScratch& scratch, std::span<const float> logits,
+               int32_t draft = kNoDraft);
+  static constexpr int32_t kNoDraft = -1;
 
   // The last event of a sequence that ends without a token.
   Event end(FinishReason reason, std::optional<Error> error = {});
@@ -71,7 +79,7 @@ class Sequence {
   StopMatcher stops_;
   std::vector<PageId> pages_;
   std::vector<std::byte*> page_data_;
-  StateId state_ = kNoState;
+  StateId state_ = kNoState, kept_state_ = kNoState;
   std::byte* state_data_ = nullptr;
   RequestStats stats_;
   Clock::time_point submitted_;

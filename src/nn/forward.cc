@@ -240,7 +240,7 @@ int64_t ForwardPass::select_rows() {
   const int64_t width = spec_.streams * spec_.width;
   for (const StepSlice& slice : slices_)
     for (size_t i = 0; i < slice.tokens.size(); i++, row += width) {
-      const bool last = i + 1 == slice.tokens.size();
+      const bool last = i + static_cast<size_t>(slice.last_rows) >= slice.tokens.size();
       if (slice.logits == LogitRows::kNone || (slice.logits == LogitRows::kLast && !last)) continue;
       std::memcpy(to + rows * width, row, static_cast<size_t>(width) * sizeof(float));
       rows++;

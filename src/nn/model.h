@@ -52,6 +52,7 @@ struct StepSlice {
   LogitRows logits = LogitRows::kLast;
   std::byte* state = nullptr;
   std::span<const int32_t> types = {};  // of an encoder's tokens, in [0, token_types); empty: all 0
+  int64_t last_rows = 1;                // with LogitRows::kLast: of so many tokens at the end
 };
 
 class Model {
