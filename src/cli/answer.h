@@ -32,7 +32,8 @@ Result<Answer> stream_answer(Engine& engine, const Conversation& conversation, P
 // What there is to say about an answer that --max-tokens or the context ended.
 std::optional<std::string> length_note(const Answer& answer, const AnswerOptions& options);
 
-// "prompt 12 tokens, 340.1 tokens/s; answer 80 tokens, 95.2 tokens/s; first token after 0.04 s"
+// "prompt 12 tokens, 340.1 tokens/s; answer 80 tokens, 95.2 tokens/s; first token after 0.04 s", and what became of
+// drafts.
 std::string speed_text(const RequestStats& stats);
 
 }  // namespace kinglet::cli

@@ -57,6 +57,19 @@ void add_compute_flags(CLI::App& command, ModelFlags& flags) {
                      "Memory the model may take, such as 8GB (default: what is available)");
 }
 
+void add_speculation_flags(CLI::App& command, ModelFlags& flags) {
+  command
+      .add_option("--speculate", flags.speculate,
+                  "Draft several tokens and check them at once: auto: where it is faster, out of the text and by "
+                  "--draft; lookup: out of the text alone; off. The answer is the same")
+      ->check(CLI::IsMember({"auto", "lookup", "off"}))
+      ->capture_default_str();
+  command.add_option("--draft", flags.draft, "A smaller model with the same vocabulary that drafts tokens");
+  command.add_option("--draft-tokens", flags.draft_tokens, "Tokens of a draft at most")
+      ->check(CLI::Range(int64_t{1}, SpeculationOptions::kMostTokens))
+      ->capture_default_str();
+}
+
 Result<uint64_t> parse_bytes(const std::string& text) {
   size_t used = 0;
   double value = 0;
@@ -146,6 +159,13 @@ Result<std::unique_ptr<Engine>> start_engine(std::shared_ptr<const Checkpoint> c
   LoadOptions options;
   KL_TRY(options.model, model_options(flags));
   options.engine.max_sequences = max_sequences;
+  options.engine.speculation.lookup = flags.speculate != "off";
+  options.engine.speculation.max_tokens = flags.draft_tokens;
+  if (!flags.draft.empty() && flags.speculate == "auto") {
+    auto draft = open_model(flags.draft);
+    if (!draft.ok()) return draft.error().with_context("--draft");
+    options.draft = std::move(draft).value();
+  }
   ProgressBar bar("loading");
   const EndOnSignal at_once;
   options.progress = [&bar](const char* stage, double fraction) { bar.update(fraction, {stage}); };

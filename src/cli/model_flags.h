@@ -26,10 +26,15 @@ struct ModelFlags {
   int64_t context = 0;       // 0: decided by the loader
   int threads = 0;           // 0: one a core
   std::string memory_limit;  // "8GB"; empty: what is there
+  std::string speculate = "auto";
+  std::string draft;  // the drafting model; empty: none
+  int64_t draft_tokens = SpeculationOptions{}.max_tokens;
 };
 
 // --ctx, --threads, --compute, --kv, --isa, --memory. MODEL itself is each command's own positional.
 void add_compute_flags(CLI::App& command, ModelFlags& flags);
+// --speculate, --draft, --draft-tokens: for commands that write text.
+void add_speculation_flags(CLI::App& command, ModelFlags& flags);
 Result<ModelOptions> model_options(const ModelFlags& flags);
 
 // "512MB", "8GiB", "1000000" -> bytes.

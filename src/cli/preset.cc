@@ -82,6 +82,7 @@ template <class PresetType, class F>
 void each_field(PresetType& p, F f) {
   auto& s = p.sampling;
   const auto number = [&f](const char* name, auto& field) { f(name, field, sampling_range(name)); };
+  f("draft", p.draft);
   f("system", p.system);
   f("context", p.context, kContextRange);
   f("max_tokens", p.max_tokens, kAnswerRange);
@@ -232,6 +233,7 @@ void add_preset(CLI::App& app, Invocation& invocation) {
   CLI::App* save = command->add_subcommand("save", "Save a preset, replacing one of the same name");
   save->add_option("NAME", preset->name, "Its name")->required();
   save->add_option("-m,--model", preset->model, "The model")->required();
+  save->add_option("--draft", preset->draft, "A smaller model with the same vocabulary that drafts tokens");
   save->add_option("--system", preset->system, "The system prompt");
   check_range(save->add_option("-c,--ctx", preset->context, "Longest context in tokens"), kContextRange);
   check_range(save->add_option("-n,--max-tokens", preset->max_tokens, "Tokens of an answer at most"), kAnswerRange);

@@ -14,6 +14,7 @@ namespace kinglet::cli {
 struct Preset {
   std::string name;
   std::string model;
+  std::optional<std::string> draft;  // the drafting model
   std::optional<std::string> system;
   std::optional<int64_t> context, max_tokens;
   std::optional<bool> think;

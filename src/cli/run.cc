@@ -69,6 +69,7 @@ Status apply_preset(RunFlags& flags) {
   if (!flags.system) flags.system = preset->system;
   if (!flags.max_tokens) flags.max_tokens = preset->max_tokens;
   if (!flags.think) flags.think = preset->think;
+  if (flags.model.draft.empty()) flags.model.draft = preset->draft.value_or("");
   if (flags.model.context == 0 && preset->context) flags.model.context = *preset->context;
   return {};
 }
@@ -102,6 +103,8 @@ Result<int> finish(const Answer& answer, const RunFlags& flags, const AnswerOpti
                                   {"finish_reason", reason},
                                   {"prompt_tokens", s.prompt_tokens},
                                   {"generated_tokens", s.generated_tokens},
+                                  {"drafted_tokens", s.drafted_tokens},
+                                  {"accepted_tokens", s.accepted_tokens},
                                   {"seed", s.seed},
                                   {"first_token_seconds", s.first_token_seconds},
                                   {"prompt_tokens_per_second", s.prompt_tokens_per_second()},
@@ -185,6 +188,7 @@ void add_run(CLI::App& app, Invocation& invocation) {
   command->add_flag("--stats", flags->stats, "Print speeds to standard error");
   command->add_flag("--json", flags->json, "Print the answer and its facts as a JSON object");
   add_compute_flags(*command, flags->model);
+  add_speculation_flags(*command, flags->model);
   add_sampling_flags(*command, flags->sampling);
   command->footer(examples({"kinglet run \"Why is the sky blue?\"",
                             "kinglet run qwen3:0.6b --think \"How many r are in strawberry?\"",
