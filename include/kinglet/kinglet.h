@@ -72,6 +72,7 @@ struct LoadOptions {
   // Tokens that a repetition in the text suggests are checked several at once where that is faster; the answers are the
   // same.
   bool speculate = true;
+  std::string draft;  // the path of a smaller model with the same vocabulary that suggests tokens, too; or empty
   std::function<void(double fraction)> progress;  // while weights are read; may be empty
 };
 

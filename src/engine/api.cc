@@ -116,6 +116,11 @@ Result<std::unique_ptr<Engine>> load(std::shared_ptr<const Checkpoint> checkpoin
   inner.engine.max_sequences = options.max_sequences;
   inner.engine.kv_bytes = options.kv_bytes;
   inner.engine.speculation.lookup = options.speculate;
+  if (options.speculate && !options.draft.empty()) {
+    auto draft = open_checkpoint(options.draft);
+    if (!draft.ok()) return draft.error().with_context("draft");
+    inner.draft = std::move(draft).value();
+  }
   if (options.progress) {
     inner.progress = [&options](const char*, double fraction) { options.progress(fraction); };
   }

@@ -6,7 +6,9 @@
 
 #include "engine/loader.h"
 #include "engine/speculation_test_support.h"
+#include "kinglet/kinglet.h"
 #include "tests/support/golden.h"
+#include "tests/support/models.h"
 
 namespace kinglet::test {
 namespace {
@@ -67,6 +69,38 @@ TEST_P(ModelSpeculation, NeverChangesABit) {
 }
 INSTANTIATE_TEST_SUITE_P(All, ModelSpeculation, testing::ValuesIn(every_golden_model()),
                          [](const auto& row) { return test_name(row.param->name); });
+
+// The public interface, with a model that drafts for itself.
+TEST(RealModelSpeculation, ThroughTheInterface) {
+  KINGLET_TEST_MODEL(path, "smollm2");
+  std::vector<std::vector<int32_t>> answers;
+  for (int way = 0; way < 3; ++way) {
+    api::LoadOptions options;
+    options.context = 512;
+    options.speculate = way > 0;
+    options.draft = way == 2 ? path : "";
+    auto model = api::Model::load(path, options);
+    ASSERT_TRUE(model.ok()) << model.failure().message;
+    api::GenerateOptions generate;
+    generate.sampling.seed = 5;
+    generate.sampling.temperature = 0.5f;
+    generate.max_tokens = 40;
+    const auto answer = model->generate("one two three four, one two three four, one two three", generate);
+    ASSERT_TRUE(answer.ok()) << answer.failure().message;
+    EXPECT_LE(answer->accepted_tokens, answer->drafted_tokens);
+    if (way == 0) {
+      EXPECT_EQ(answer->drafted_tokens, 0);
+    }
+    answers.push_back(answer->tokens);
+  }
+  EXPECT_EQ(answers[1], answers[0]);
+  EXPECT_EQ(answers[2], answers[0]);
+  api::LoadOptions missing;
+  missing.draft = "/nowhere/m.gguf";
+  const auto model = api::Model::load(path, missing);
+  ASSERT_FALSE(model.ok());
+  EXPECT_NE(model.failure().message.find("/nowhere/m.gguf"), std::string::npos);
+}
 
 }  // namespace
 }  // namespace kinglet::test
