@@ -60,7 +60,7 @@ class Stream {
       const bool as_it_is = source.source == nullptr && source.multiplier == 1.0f && source.column_order.empty() &&
                             source.dtype == job.planned.type && job.row_order.empty() && job.values == ValueStep::kNone;
       KL_RETURN_IF_ERROR(as_it_is ? copy(source) : encode(job, source, first_row));
-      if (!source.data.empty()) release(source.data);
+      checkpoint_.release(source.data);
       first_row += rows_taken(job, source);
     }
     if (squares_.weight > 0) report.rmse = std::sqrt(squares_.error / squares_.weight);
@@ -74,15 +74,6 @@ class Stream {
     const double share = total_ == 0 ? 1.0 : static_cast<double>(done_) / static_cast<double>(total_);
     if (progress_ && !progress_(share)) return Error{ErrorCode::kCancelled, "interrupted; nothing was written"};
     return {};
-  }
-
-  void release(std::span<const std::byte> range) {
-    const std::less_equal<const std::byte*> before;
-    for (const auto& file : checkpoint_.files) {
-      const std::span<const std::byte> all = file->bytes();
-      if (before(all.data(), range.data()) && before(range.data() + range.size(), all.data() + all.size()))
-        file->release(range);
-    }
   }
 
   Status copy(const TensorView& source) {

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <string>
+
 #include "engine/score.h"
 #include "tests/support/models.h"
 #include "text/chat_template.h"
@@ -131,6 +135,32 @@ TEST(EngineRealModel, CompanyChangesNothing) {
       EXPECT_EQ(completion.logprobs[t].top, alone[i].logprobs[t].top);
     }
   }
+}
+
+// Resident bytes of this process's maps of a file.
+uint64_t resident_bytes(const std::string& path) {
+  std::ifstream maps("/proc/self/smaps");
+  uint64_t sum = 0;
+  bool of_file = false;
+  for (std::string line; std::getline(maps, line);) {
+    const bool header = line.find('-') < line.find(' ') && line.find(':') > line.find(' ');
+    if (header) of_file = line.ends_with(path);
+    if (of_file && line.starts_with("Rss:")) sum += std::stoull(line.substr(4)) << 10;
+  }
+  return sum;
+}
+
+TEST(EngineRealModel, WeightsAreNotHeldTwice) {
+  KINGLET_TEST_MODEL(path, "smollm2");
+  const std::string file = std::filesystem::canonical(path);
+  LoadOptions options;
+  options.model.context = 192;
+  auto checkpoint = open_checkpoint(path);
+  ASSERT_TRUE(checkpoint.ok());
+  auto loaded = load_engine(*checkpoint, options);
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+  // What the tokenizer was read from stays, and embeddings once they are looked at.
+  EXPECT_LT(resident_bytes(file), std::filesystem::file_size(file) / 4);
 }
 
 TEST(EngineRealModel, KnowsAnAnswer) {

@@ -2,8 +2,10 @@
 
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <system_error>
 
+#include "base/memory.h"
 #include "base/quote.h"
 #include "formats/checkpoint_parts.h"
 #include "formats/gguf.h"
@@ -56,6 +58,15 @@ Status index_tensors(Checkpoint& checkpoint) {
 const TensorView* Checkpoint::find(std::string_view name) const {
   const auto found = index.find(name);
   return found == index.end() ? nullptr : &tensors[found->second];
+}
+
+void Checkpoint::release(std::span<const std::byte> data) const {
+  const std::less_equal<const std::byte*> before;
+  for (const auto& file : files) {
+    const std::span<const std::byte> all = file->bytes();
+    if (before(all.data(), data.data()) && before(data.data() + data.size(), all.data() + all.size()))
+      file->release(data);
+  }
 }
 
 Result<std::shared_ptr<const Checkpoint>> open_checkpoint(const std::string& path, const OpenOptions& options) {

@@ -237,7 +237,7 @@ Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const Checkpoint> che
   KL_RETURN_IF_ERROR(check_memory(s->plan, options, s->checkpoint->path));
   s->pool = std::make_unique<ThreadPool>(options.threads);
   s->compute = {&kernel_table(s->isa), s->pool.get()};
-  KL_TRY(s->weights, pack_weights(s->compute, s->bound, options.progress, s->notes));
+  KL_TRY(s->weights, pack_weights(s->compute, *s->checkpoint, s->bound, options.progress, s->notes));
   KL_RETURN_IF_ERROR(check_intact(*s->checkpoint));
   KL_RETURN_IF_ERROR(prepare(*s));
   if (!s->bound.ignored.empty())

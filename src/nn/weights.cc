@@ -68,9 +68,14 @@ MovedSlice moved_slice(const TensorView& slice, const StoredLayout& stored) {
 
 class Packer {
  public:
-  Packer(const Compute& compute, const BoundModel& model, const std::function<void(double)>& progress,
-         std::vector<std::string>& notes)
-      : compute_(compute), model_(model), progress_(progress), notes_(notes), total_(packed_weight_bytes(model)) {}
+  Packer(const Compute& compute, const Checkpoint& checkpoint, const BoundModel& model,
+         const std::function<void(double)>& progress, std::vector<std::string>& notes)
+      : compute_(compute),
+        checkpoint_(checkpoint),
+        model_(model),
+        progress_(progress),
+        notes_(notes),
+        total_(packed_weight_bytes(model)) {}
 
   Result<ModelWeights> run() {
     ModelWeights weights;
@@ -166,6 +171,7 @@ class Packer {
       }
     }
     KL_TRY(to, pack_matrices(compute_, slices, decode_row, stored.order));
+    for (const BoundTensor& bound : bounds) checkpoint_.release(bound.tensor->data);  // no second copy stays resident
     for (const PackedMatrix& matrix : to) done_ += matrix.bytes();
     if (to.front().widened()) widened_.insert(std::string(dtype_info(bounds.front().tensor->dtype).name));
     if (progress_) progress_(static_cast<double>(done_) / static_cast<double>(total_));
@@ -173,6 +179,7 @@ class Packer {
   }
 
   const Compute& compute_;
+  const Checkpoint& checkpoint_;
   const BoundModel& model_;
   const std::function<void(double)>& progress_;
   std::vector<std::string>& notes_;
@@ -188,9 +195,9 @@ uint64_t SlotWeights::bytes(Slot slot) const {
   return sum;
 }
 
-Result<ModelWeights> pack_weights(const Compute& compute, const BoundModel& model,
+Result<ModelWeights> pack_weights(const Compute& compute, const Checkpoint& checkpoint, const BoundModel& model,
                                   const std::function<void(double)>& progress, std::vector<std::string>& notes) {
-  return Packer(compute, model, progress, notes).run();
+  return Packer(compute, checkpoint, model, progress, notes).run();
 }
 
 uint64_t packed_weight_bytes(const BoundModel& model) {

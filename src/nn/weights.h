@@ -47,7 +47,7 @@ struct ModelWeights {
 };
 
 // `progress` is told the share of the bytes packed so far.
-Result<ModelWeights> pack_weights(const Compute& compute, const BoundModel& model,
+Result<ModelWeights> pack_weights(const Compute& compute, const Checkpoint& checkpoint, const BoundModel& model,
                                   const std::function<void(double)>& progress, std::vector<std::string>& notes);
 
 // Bytes that pack_weights will allocate for matrices.
