@@ -8,8 +8,8 @@
 
 #include "base/check.h"
 #include "base/half.h"
+#include "base/iq_grids.h"
 #include "convert/fit.h"
-#include "formats/iq_grids.h"
 
 namespace kinglet::convert {
 namespace {

@@ -1,6 +1,6 @@
 // The IQ formats: groups of four or eight values are indices into a codebook (iq_grids.h).
+#include "base/iq_grids.h"
 #include "formats/decode_blocks.h"
-#include "formats/iq_grids.h"
 
 namespace kinglet::blocks {
 namespace {

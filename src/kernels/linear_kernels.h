@@ -13,10 +13,11 @@ namespace kinglet {
 // where needed so that the sum of |q| over every aligned 16 values is <= 1023.
 struct alignas(64) Activations256 {
   int8_t q[256];
-  int32_t start32[16];   // what a sum of Q6_K (offset 32) over 16 values starts from, in the level's own form
-  int32_t sum_pairs[4];  // sums of 32 values as int16 pairs: (0,2) (1,3) (4,6) (5,7)
+  int32_t start32[16];     // what a sum of Q6_K (offset 32) over 16 values starts from, in the level's own form
+  int32_t sum_pairs[4];    // sums of 32 values as int16 pairs: (0,2) (1,3) (4,6) (5,7)
+  int32_t sum16_pairs[8];  // sums of 16 values as int16 pairs: (0,2) (1,3) (4,6) (5,7) (8,10) ..
   float scale;
-  int32_t unused[11];
+  int32_t unused[3];
   int32_t zeros[16];  // where sums of formats without an offset start from
 };
 static_assert(sizeof(Activations256) == 448);
@@ -28,7 +29,7 @@ struct alignas(64) Activations32 {
   float scale[8];
   float scaled_sum[8];  // scale * float(sum of q)
   // What a sum starts from, in the level's own form: -8 times the sum of q of each piece, then -16 times; for runs of
-  // 16 columns, -16 times the sum of q of each run.
+  // 16 columns, -16 times the sum of q of each run; for runs of 256, -128 times the sum of every 16 q, an int32.
   int32_t starts[16];
   int32_t minus_128[8];  // -128 times the sum of q
   int32_t zeros[8];      // where sums of formats without an offset start from

@@ -25,7 +25,13 @@ std::vector<size_t> scale_places(DType type) {
   switch (type) {
     case DType::kF16:
     case DType::kQ8_0:
+    case DType::kIQ2_S:
+    case DType::kIQ3_XXS:
       return {0};
+    case DType::kQ2_K:
+      return {80, 82};
+    case DType::kQ3_K:
+      return {108};
     case DType::kQ6_K:
       return {208};
     default:
@@ -97,7 +103,8 @@ class LinearMany : public ::testing::Test {
 };
 
 TEST_F(LinearMany, HasTheBitsOfSingleProducts) {
-  for (DType type : {DType::kQ4_K, DType::kQ8_0, DType::kF16, DType::kQ6_K, DType::kQ4_1}) {
+  for (DType type : {DType::kQ4_K, DType::kQ8_0, DType::kF16, DType::kQ6_K, DType::kQ4_1, DType::kQ2_K, DType::kQ3_K,
+                     DType::kIQ2_S, DType::kIQ3_XXS}) {
     stacks_.push_back(make_stack(type, 7, kRows, 512, random_));
     stacks_.push_back(make_stack(type, 2, 100, 256, random_));
   }

@@ -18,10 +18,12 @@
 namespace kinglet {
 namespace {
 
-constexpr DType kQuantised[] = {DType::kQ4_0,    DType::kQ4_1,    DType::kQ5_0,    DType::kQ5_1,    DType::kQ8_0,
-                                DType::kQ4_K,    DType::kQ5_K,    DType::kQ6_K,    DType::kIQ4_NL,  DType::kIQ4_XS,
-                                DType::kMXFP4,   DType::kNVFP4,   DType::kInt4G32, DType::kInt4G64, DType::kInt4G128,
-                                DType::kInt8G32, DType::kInt8G64, DType::kInt8G128};
+constexpr DType kQuantised[] = {DType::kQ4_0,     DType::kQ4_1,    DType::kQ5_0,    DType::kQ5_1,    DType::kQ8_0,
+                                DType::kQ2_K,     DType::kQ3_K,    DType::kQ4_K,    DType::kQ5_K,    DType::kQ6_K,
+                                DType::kIQ1_S,    DType::kIQ1_M,   DType::kIQ2_XXS, DType::kIQ2_XS,  DType::kIQ2_S,
+                                DType::kIQ3_XXS,  DType::kIQ3_S,   DType::kTQ1_0,   DType::kTQ2_0,   DType::kIQ4_NL,
+                                DType::kIQ4_XS,   DType::kMXFP4,   DType::kNVFP4,   DType::kInt4G32, DType::kInt4G64,
+                                DType::kInt4G128, DType::kInt8G32, DType::kInt8G64, DType::kInt8G128};
 constexpr DType kFloats[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kFp8G128, DType::kNf4G64};
 
 enum class Weights { kRandom, kAllOnes, kAllZeros, kExtremeScales };
@@ -52,11 +54,25 @@ void put_scale(DType type, uint8_t* at, float value) {
 
 // Where a block's 16- or 32-bit scales lie.
 std::vector<size_t> scale_places(DType type) {
-  if (is_plain(type) || type == DType::kNVFP4 || type == DType::kMXFP4) return {};
+  if (is_plain(type) || type == DType::kNVFP4 || type == DType::kMXFP4 || type == DType::kIQ1_M) return {};
   if (has_padded_rows(type)) return {0};
   switch (type) {
+    case DType::kQ2_K:
+      return {80, 82};
+    case DType::kQ3_K:
+      return {108};
     case DType::kQ6_K:
       return {208};
+    case DType::kTQ1_0:
+      return {52};
+    case DType::kTQ2_0:
+      return {64};
+    case DType::kIQ1_S:
+    case DType::kIQ2_XXS:
+    case DType::kIQ2_XS:
+    case DType::kIQ2_S:
+    case DType::kIQ3_XXS:
+    case DType::kIQ3_S:
     case DType::kQ4_0:
     case DType::kQ5_0:
     case DType::kQ8_0:
@@ -74,6 +90,15 @@ struct Stored {
   TensorView view;
 };
 
+// IQ1_M's scale lies in the top nibbles of four words.
+void put_iq1_m_scale(uint8_t* block, float value) {
+  const uint16_t half = float_to_half(value);
+  for (int i = 0; i < 4; ++i) {
+    uint8_t& byte = block[49 + 2 * i];
+    byte = static_cast<uint8_t>((byte & 15) | (half >> 4 * i & 15) << 4);
+  }
+}
+
 void fill_quantised(Stored& s, DType type, Weights kind, std::mt19937& rng) {
   for (uint8_t& b : s.bytes)
     b = kind == Weights::kAllOnes ? 0xff : kind == Weights::kAllZeros ? 0 : static_cast<uint8_t>(rng());
@@ -87,6 +112,8 @@ void fill_quantised(Stored& s, DType type, Weights kind, std::mt19937& rng) {
       }
       put_scale(type, &s.bytes[at + place], scale);
     }
+    if (type == DType::kIQ1_M && kind == Weights::kRandom)
+      put_iq1_m_scale(&s.bytes[at], std::uniform_real_distribution<float>(-0.1f, 0.1f)(rng));
     // Exponents that leave products finite, but for all of them where extremes are asked for.
     if (type == DType::kMXFP4 && kind != Weights::kExtremeScales) s.bytes[at] = static_cast<uint8_t>(120 + rng() % 8);
     if (type == DType::kFp8G128 && kind == Weights::kRandom) {
@@ -224,7 +251,7 @@ std::vector<ComputeMode> modes_of(DType type) {
 
 TEST_P(LinearTest, AnyNumberOfTokens) {
   for (ComputeMode mode : modes_of(GetParam())) {
-    for (int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33, 64, 130}) {
+    for (int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33, 64, 130, 201}) {
       const Stored w = make_weights(GetParam(), 37, 512, Weights::kRandom, 1);
       ASSERT_NO_FATAL_FAILURE(compare(mode, w.view, make_inputs(tokens, 512, Inputs::kNormal, 2), tokens));
     }
@@ -338,7 +365,8 @@ TEST(Activations, AreReusedForBothFormsAndNewInputs) {
     const std::vector<float> x = make_inputs(tokens, 768, Inputs::kNormal, static_cast<uint32_t>(tokens));
     a.set(x.data(), tokens, 768, 768);
     for (DType type : {DType::kQ4_K, DType::kQ8_0, DType::kQ6_K, DType::kF16, DType::kQ4_1, DType::kInt4G64,
-                       DType::kNVFP4, DType::kMXFP4, DType::kIQ4_XS, DType::kInt8G128, DType::kNf4G64}) {
+                       DType::kNVFP4, DType::kMXFP4, DType::kIQ4_XS, DType::kInt8G128, DType::kNf4G64, DType::kQ2_K,
+                       DType::kQ3_K, DType::kIQ2_XS, DType::kIQ3_XXS, DType::kTQ1_0}) {
       const Stored w = make_weights(type, 33, 768, Weights::kRandom, 12);
       auto packed = pack_matrix(compute, w.view, nullptr);
       ASSERT_TRUE(packed.ok());
@@ -351,7 +379,7 @@ TEST(Activations, AreReusedForBothFormsAndNewInputs) {
 
 TEST(PackMatrix, MultipliesOutputsLast) {
   constexpr float kMultiplier = 0.3f;
-  for (DType type : {DType::kNVFP4, DType::kQ4_K, DType::kF16}) {
+  for (DType type : {DType::kNVFP4, DType::kQ4_K, DType::kF16, DType::kQ3_K, DType::kIQ2_S}) {
     const Stored w = make_weights(type, 37, 512, Weights::kRandom, 17);
     for (int64_t tokens : {1, 4, 9}) {
       const std::vector<float> x = make_inputs(tokens, 512, Inputs::kNormal, 18);

@@ -105,7 +105,7 @@ class Packer {
       }
     }
     for (const std::string& type : widened_)
-      notes_.push_back("weights of type " + type + " have no packed kernels yet and are held as F32");
+      notes_.push_back("weights of type " + type + " have no packed kernels and are held as F32");
     return weights;
   }
 

@@ -14,7 +14,9 @@ namespace {
 
 constexpr DType kPackedTypes[] = {DType::kF32,     DType::kF16,     DType::kBF16,     DType::kQ4_0,    DType::kQ4_1,
                                   DType::kQ5_0,    DType::kQ5_1,    DType::kQ8_0,     DType::kQ4_K,    DType::kQ5_K,
-                                  DType::kQ6_K,    DType::kQ2_K,    DType::kIQ4_NL,   DType::kIQ4_XS,  DType::kMXFP4,
+                                  DType::kQ6_K,    DType::kQ2_K,    DType::kQ3_K,     DType::kIQ1_S,   DType::kIQ1_M,
+                                  DType::kIQ2_XXS, DType::kIQ2_XS,  DType::kIQ2_S,    DType::kIQ3_XXS, DType::kIQ3_S,
+                                  DType::kTQ1_0,   DType::kTQ2_0,   DType::kIQ4_NL,   DType::kIQ4_XS,  DType::kMXFP4,
                                   DType::kNVFP4,   DType::kFp8G128, DType::kInt4G32,  DType::kInt4G64, DType::kInt4G128,
                                   DType::kInt8G32, DType::kInt8G64, DType::kInt8G128, DType::kNf4G64};
 constexpr int64_t kRows = 21, kColumns = 512;

@@ -8,6 +8,10 @@
 //   Q5_K (2816)  as Q4_K with 8 lines of fifth bits before the nibbles: line j, byte b, bit i = column 32j + 4i + b
 //   Q6_K (3360)  4 lines of int8 scales | 16 x { L[h], L[h+16], H[h] }
 //     columns 4v ..: low 4 bits in L[v % 32] (nibble v / 32), high 2 bits in H[v % 16] (pair v / 16)
+//   Q3_K (1760)  3 lines: the scales' twelve bytes as in the file | 16 lines of pairs as H of Q6_K | 8 lines of high
+//   bits:
+//     line i, byte b, bit g = column 32g + 4i + b
+//   Q2_K (1344)  d[16] f16 | dmin[16] f16 | 4 lines: scale low, minimum high nibble | 16 lines of pairs as H of Q6_K
 //   Q4_0 (288 bytes a 32 columns)  4 lines of nibbles as in the file (line i: columns 4i .. low, 16 + 4i .. high)
 //   Q5_0 (352)  a line of fifth bits (byte b, bit i = column 4i + b) | nibbles as Q4_0
 //   Q4_1 (320), Q5_1 (384)  d[16] f16 | m[16] f16 | as Q4_0, Q5_0
@@ -20,8 +24,11 @@
 //   INT4_G*, INT8_G* (as in memory)  scale[16] f32 | zero[16] i32 | nibbles as Q4_0, or lines of columns 4i .., each 32
 //   FP8_G128 (2112 a 128 columns)  scale[16] f32 | line i: columns 4i ..
 //   NF4_G64 (576 a 64 columns)  absmax[16] f32 | 2 x nibbles as Q4_0
-// Where scales are apart (Q6_K, Q4_0, Q5_0, Q8_0, IQ4_NL, IQ4_XS: d[16] f16; MXFP4: e[16] bytes), a line with those of
-// 2 (or 4) blocks stands before the bodies of these blocks.
+//   TQ2_0 (1056 a 256 columns)  16 lines of pairs: line 2j + i, pair p = columns 32j + 16i + 4p ..
+//   IQ1_M (896), IQ1_S (800), IQ2_XXS (1056), IQ2_XS (1184), IQ2_S (1312), IQ3_XXS (1568), IQ3_S (1760), TQ1_0 (864)
+//     the words of the file's block but d, one after the other, each a line
+// Where scales are apart (Q3_K, Q6_K, Q4_0, Q5_0, Q8_0, IQ and TQ types but IQ1_M: d[16] f16; MXFP4: e[16] bytes), a
+// line with those of 2 (or 4) blocks stands before the bodies of these blocks.
 #pragma once
 
 #include <cstddef>
@@ -41,54 +48,42 @@ struct Layout {
 };
 
 constexpr Layout layout_of(DType type) {
+  // clang-format off: one line a type
   switch (type) {
-    case DType::kQ4_0:
-    case DType::kIQ4_NL:
-      return {256, 32, 2, 32};
-    case DType::kQ5_0:
-      return {320, 32, 2, 32};
-    case DType::kQ4_1:
-      return {320, 32, 0, 32};
-    case DType::kQ5_1:
-      return {384, 32, 0, 32};
-    case DType::kQ8_0:
-      return {512, 32, 2, 32};
-    case DType::kQ4_K:
-      return {2304, 256, 0, 0};
-    case DType::kQ5_K:
-      return {2816, 256, 0, 0};
-    case DType::kQ6_K:
-      return {3328, 256, 2, 0};
-    case DType::kIQ4_XS:
-      return {2176, 256, 2, 256};
-    case DType::kMXFP4:
-      return {256, 32, 4, 32};
-    case DType::kNVFP4:
-      return {576, 64, 0, 16};
-    case DType::kInt4G32:
-      return {384, 32, 0, 32};
-    case DType::kInt4G64:
-      return {640, 64, 0, 64};
-    case DType::kInt4G128:
-      return {1152, 128, 0, 128};
-    case DType::kInt8G32:
-      return {640, 32, 0, 32};
-    case DType::kInt8G64:
-      return {1152, 64, 0, 64};
-    case DType::kInt8G128:
-      return {2176, 128, 0, 128};
-    case DType::kFp8G128:
-      return {2112, 128, 0, 0};
-    case DType::kNf4G64:
-      return {576, 64, 0, 0};
-    case DType::kF16:
-    case DType::kBF16:
-      return {32, 1, 0, 0};
-    case DType::kF32:
-      return {64, 1, 0, 0};
-    default:
-      return {};
+    case DType::kQ4_0: case DType::kIQ4_NL: return {256, 32, 2, 32};
+    case DType::kQ5_0: return {320, 32, 2, 32};
+    case DType::kQ4_1: return {320, 32, 0, 32};
+    case DType::kQ5_1: return {384, 32, 0, 32};
+    case DType::kQ8_0: return {512, 32, 2, 32};
+    case DType::kQ2_K: return {1344, 256, 0, 0};
+    case DType::kQ3_K: return {1728, 256, 2, 0};
+    case DType::kQ4_K: return {2304, 256, 0, 0};
+    case DType::kQ5_K: return {2816, 256, 0, 0};
+    case DType::kQ6_K: return {3328, 256, 2, 0};
+    case DType::kIQ4_XS: return {2176, 256, 2, 256};
+    case DType::kIQ1_S: return {768, 256, 2, 256};
+    case DType::kIQ1_M: return {896, 256, 0, 256};
+    case DType::kIQ2_XXS: case DType::kTQ2_0: return {1024, 256, 2, 256};
+    case DType::kIQ2_XS: return {1152, 256, 2, 256};
+    case DType::kIQ2_S: return {1280, 256, 2, 256};
+    case DType::kIQ3_XXS: return {1536, 256, 2, 256};
+    case DType::kIQ3_S: return {1728, 256, 2, 256};
+    case DType::kTQ1_0: return {832, 256, 2, 256};
+    case DType::kMXFP4: return {256, 32, 4, 32};
+    case DType::kNVFP4: return {576, 64, 0, 16};
+    case DType::kInt4G32: return {384, 32, 0, 32};
+    case DType::kInt4G64: return {640, 64, 0, 64};
+    case DType::kInt4G128: return {1152, 128, 0, 128};
+    case DType::kInt8G32: return {640, 32, 0, 32};
+    case DType::kInt8G64: return {1152, 64, 0, 64};
+    case DType::kInt8G128: return {2176, 128, 0, 128};
+    case DType::kFp8G128: return {2112, 128, 0, 0};
+    case DType::kNf4G64: return {576, 64, 0, 0};
+    case DType::kF16: case DType::kBF16: return {32, 1, 0, 0};
+    case DType::kF32: return {64, 1, 0, 0};
+    default: return {};
   }
+  // clang-format on
 }
 constexpr uint64_t body_bytes(DType type) {
   return layout_of(type).body_bytes;

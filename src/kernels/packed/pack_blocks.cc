@@ -173,53 +173,88 @@ void pack_q6_k(const uint8_t* from, const Target& to) {
   }
 }
 
+// Column k's two bits: 32 bytes of the file hold half a block.
+uint8_t pair_at(const uint8_t* low, int k) {
+  return static_cast<uint8_t>(low[k / 128 * 32 + k % 32] >> (k % 128 / 32 * 2) & 3);
+}
+// Columns 4v .. to line v % 16, pair v / 16.
+void put_pairs(const Target& to, int first_line, const uint8_t* low) {
+  for (int k = 0; k < 256; ++k) {
+    const int v = k / 4;
+    to.line(first_line + v % 16)[k % 4] |= static_cast<uint8_t>(pair_at(low, k) << (2 * (v / 16)));
+  }
+}
+
+void pack_q2_k(const uint8_t* from, const Target& to) {
+  put_half(to.body, to.lane, from + 80);
+  put_half(to.body + 32, to.lane, from + 82);
+  put_lines(to, 1, from, 4);
+  put_pairs(to, 5, from + 16);
+}
+
+void pack_q3_k(const uint8_t* from, const Target& to) {
+  put_half(to.scales, to.lane, from + 108);
+  put_lines(to, 0, from + 96, 3);
+  put_pairs(to, 3, from + 32);
+  put_lines(to, 19, from, 8);
+}
+
+void pack_tq2_0(const uint8_t* from, const Target& to) {
+  put_half(to.scales, to.lane, from + 64);
+  for (int k = 0; k < 256; ++k) {
+    to.line(k / 16)[k % 4] |= static_cast<uint8_t>(pair_at(from, k) << (2 * (k / 4 % 4)));
+  }
+}
+
+// The words of a block as they are; its 16-bit float comes first or last, or is none.
+template <int kWords, bool kScaleFirst = true>
+void pack_words(const uint8_t* from, const Target& to) {
+  put_half(to.scales, to.lane, kScaleFirst ? from : from + 4 * kWords);
+  put_lines(to, 0, kScaleFirst ? from + 2 : from, kWords);
+}
+void pack_iq1_m(const uint8_t* from, const Target& to) {
+  put_lines(to, 0, from, 14);
+}
+
 using PackBlock = void (*)(const uint8_t*, const Target&);
 
 PackBlock packer_of(DType type) {
+  // clang-format off: one line a type
   switch (type) {
-    case DType::kQ4_0:
-      return pack_q4_0;
-    case DType::kQ4_1:
-      return pack_q4_1;
-    case DType::kQ5_0:
-      return pack_q5_0;
-    case DType::kQ5_1:
-      return pack_q5_1;
-    case DType::kQ8_0:
-      return pack_q8_0;
-    case DType::kQ4_K:
-      return pack_q4_k;
-    case DType::kQ5_K:
-      return pack_q5_k;
-    case DType::kQ6_K:
-      return pack_q6_k;
-    case DType::kIQ4_NL:
-      return pack_q4_0;
-    case DType::kIQ4_XS:
-      return pack_iq4_xs;
-    case DType::kMXFP4:
-      return pack_mxfp4;
-    case DType::kNVFP4:
-      return pack_nvfp4;
-    case DType::kInt4G32:
-      return pack_int4<32>;
-    case DType::kInt4G64:
-      return pack_int4<64>;
-    case DType::kInt4G128:
-      return pack_int4<128>;
-    case DType::kInt8G32:
-      return pack_int8<32>;
-    case DType::kInt8G64:
-      return pack_int8<64>;
-    case DType::kInt8G128:
-      return pack_int8<128>;
-    case DType::kFp8G128:
-      return pack_fp8;
-    case DType::kNf4G64:
-      return pack_nf4;
-    default:
-      return nullptr;
+    case DType::kQ4_0: return pack_q4_0;
+    case DType::kQ4_1: return pack_q4_1;
+    case DType::kQ5_0: return pack_q5_0;
+    case DType::kQ5_1: return pack_q5_1;
+    case DType::kQ8_0: return pack_q8_0;
+    case DType::kQ2_K: return pack_q2_k;
+    case DType::kQ3_K: return pack_q3_k;
+    case DType::kQ4_K: return pack_q4_k;
+    case DType::kQ5_K: return pack_q5_k;
+    case DType::kQ6_K: return pack_q6_k;
+    case DType::kIQ4_NL: return pack_q4_0;
+    case DType::kIQ4_XS: return pack_iq4_xs;
+    case DType::kIQ1_S: return pack_words<12>;
+    case DType::kIQ1_M: return pack_iq1_m;
+    case DType::kIQ2_XXS: return pack_words<16>;
+    case DType::kIQ2_XS: return pack_words<18>;
+    case DType::kIQ2_S: return pack_words<20>;
+    case DType::kIQ3_XXS: return pack_words<24>;
+    case DType::kIQ3_S: return pack_words<27>;
+    case DType::kTQ1_0: return pack_words<13, false>;
+    case DType::kTQ2_0: return pack_tq2_0;
+    case DType::kMXFP4: return pack_mxfp4;
+    case DType::kNVFP4: return pack_nvfp4;
+    case DType::kInt4G32: return pack_int4<32>;
+    case DType::kInt4G64: return pack_int4<64>;
+    case DType::kInt4G128: return pack_int4<128>;
+    case DType::kInt8G32: return pack_int8<32>;
+    case DType::kInt8G64: return pack_int8<64>;
+    case DType::kInt8G128: return pack_int8<128>;
+    case DType::kFp8G128: return pack_fp8;
+    case DType::kNf4G64: return pack_nf4;
+    default: return nullptr;
   }
+  // clang-format on
 }
 
 }  // namespace

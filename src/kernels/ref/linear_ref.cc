@@ -9,102 +9,11 @@
 
 #include "base/half.h"
 #include "kernels/math.h"
+#include "kernels/ref/blocks.h"
 
 namespace kinglet::ref {
 namespace {
 
-uint16_t load_u16(const uint8_t* p) {
-  return static_cast<uint16_t>(p[0] | p[1] << 8);
-}
-float load_half(const uint8_t* p) {
-  return half_to_float(load_u16(p));
-}
-uint32_t load_u32(const uint8_t* p) {
-  return static_cast<uint32_t>(load_u16(p)) | static_cast<uint32_t>(load_u16(p + 2)) << 16;
-}
-
-// What a block means, for all types with an integer meaning: value k = (d * scale[k / group]) * (q[k] - offset)
-// (+ or - m * shift[k / group]). Its integers are summed up over runs; each run may have a d of its own.
-struct Block {
-  int columns = 0, group = 0, offset = 0;
-  int run = 0;  // 0: the block of a K-quant
-  bool shifted = false, shift_subtracted = false;
-  float run_d[4] = {};
-  float d = 0, m = 0;
-  int scale[16] = {}, shift[16] = {};
-  int q[256] = {};
-};
-
-Block block_of_32(DType type, const uint8_t* p) {
-  Block b;
-  b.columns = b.group = b.run = 32;
-  b.scale[0] = b.shift[0] = 1;
-  b.d = load_half(p);
-  p += 2;
-  if (type == DType::kQ8_0) {
-    for (int k = 0; k < 32; ++k) b.q[k] = static_cast<int8_t>(p[k]);
-    return b;
-  }
-  b.shifted = type == DType::kQ4_1 || type == DType::kQ5_1;
-  if (b.shifted) {
-    b.m = load_half(p);
-    p += 2;
-  }
-  const bool five = type == DType::kQ5_0 || type == DType::kQ5_1;
-  const uint32_t high = five ? load_u32(p) : 0;
-  if (five) p += 4;
-  for (int k = 0; k < 32; ++k) {
-    b.q[k] = (k < 16 ? p[k] & 15 : p[k - 16] >> 4) + (high >> k & 1u ? 16 : 0);
-  }
-  b.offset = b.shifted ? 0 : five ? 16 : 8;
-  return b;
-}
-
-// Q4_K, Q5_K.
-Block block_of_k(DType type, const uint8_t* p) {
-  Block b;
-  b.columns = 256;
-  b.group = 32;
-  b.shifted = b.shift_subtracted = true;
-  b.d = load_half(p);
-  b.m = load_half(p + 2);
-  const uint8_t* s = p + 4;
-  for (int j = 0; j < 8; ++j) {
-    b.scale[j] = j < 4 ? s[j] % 64 : s[j + 4] % 16 + 16 * (s[j - 4] / 64);
-    b.shift[j] = j < 4 ? s[j + 4] % 64 : s[j + 4] / 16 + 16 * (s[j] / 64);
-  }
-  const uint8_t* fifth = p + 16;
-  const uint8_t* low = type == DType::kQ5_K ? p + 48 : p + 16;
-  for (int k = 0; k < 256; ++k) {
-    const uint8_t byte = low[k / 64 * 32 + k % 32];
-    b.q[k] = k / 32 % 2 == 0 ? byte % 16 : byte / 16;
-    if (type == DType::kQ5_K && (fifth[k % 32] >> (k / 32) & 1)) b.q[k] += 16;
-  }
-  return b;
-}
-
-Block block_of_q6_k(const uint8_t* p) {
-  Block b;
-  b.columns = 256;
-  b.group = 16;
-  b.offset = 32;
-  b.d = load_half(p + 208);
-  for (int j = 0; j < 16; ++j) b.scale[j] = static_cast<int8_t>(p[192 + j]);
-  for (int half = 0; half < 2; ++half) {
-    for (int l = 0; l < 32; ++l) {
-      const uint8_t a = p[64 * half + l], c = p[64 * half + 32 + l], h = p[128 + 32 * half + l];
-      int* q = b.q + 128 * half + l;
-      q[0] = a % 16 + 16 * (h & 3);
-      q[32] = c % 16 + 16 * (h >> 2 & 3);
-      q[64] = a / 16 + 16 * (h >> 4 & 3);
-      q[96] = c / 16 + 16 * (h >> 6);
-    }
-  }
-  return b;
-}
-
-constexpr int kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
-constexpr int kFp4Levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 constexpr float kNf4Levels[16] = {-1.0f,
                                   -0.6961928009986877f,
                                   -0.5250730514526367f,
@@ -122,58 +31,6 @@ constexpr float kNf4Levels[16] = {-1.0f,
                                   0.7229568362236023f,
                                   1.0f};
 
-float e4m3(uint8_t x) {
-  if ((x & 0x7f) == 0x7f) return std::numeric_limits<float>::quiet_NaN();
-  const int exponent = x >> 3 & 15, mantissa = x & 7;
-  const float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
-                                        : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
-  return x & 0x80 ? -magnitude : magnitude;
-}
-
-// IQ4_NL, MXFP4: 32 values; IQ4_XS: 256, with a scale every 32.
-Block block_of_levels(DType type, const uint8_t* p) {
-  Block b;
-  b.columns = b.run = type == DType::kIQ4_XS ? 256 : 32;
-  b.group = 32;
-  b.scale[0] = 1;
-  b.d = type == DType::kMXFP4 ? std::ldexp(1.0f, p[0] - 128) : load_half(p);
-  const int* levels = type == DType::kMXFP4 ? kFp4Levels : kIq4Levels;
-  for (int j = 0; type == DType::kIQ4_XS && j < 8; ++j) {
-    b.scale[j] = (p[4 + j / 2] >> 4 * (j % 2) & 15) + 16 * (load_u16(p + 2) >> 2 * j & 3) - 32;
-  }
-  p += type == DType::kMXFP4 ? 1 : type == DType::kIQ4_XS ? 8 : 2;
-  for (int k = 0; k < b.columns; ++k) b.q[k] = levels[p[k / 32 * 16 + k % 16] >> (k % 32 / 16 * 4) & 15];
-  return b;
-}
-
-Block block_of_nvfp4(const uint8_t* p) {
-  Block b;
-  b.columns = 64;
-  b.group = b.run = 16;
-  b.d = 1.0f;
-  for (int j = 0; j < 4; ++j) {
-    b.scale[j] = 1;
-    b.run_d[j] = p[j] == 0x7f ? 0.0f : 0.5f * e4m3(p[j] & 0x7f);
-    if (p[j] == 0xff) b.run_d[j] = 240.0f;  // the sign counts for nothing, NaN is 0x7f alone
-  }
-  for (int k = 0; k < 64; ++k) b.q[k] = kFp4Levels[p[4 + k / 16 * 8 + k % 8] >> (k % 16 / 8 * 4) & 15];
-  return b;
-}
-
-bool is_int4_group(DType type) {
-  return type == DType::kInt4G32 || type == DType::kInt4G64 || type == DType::kInt4G128;
-}
-
-Block block_of_group(DType type, const uint8_t* p) {
-  Block b;
-  b.columns = b.group = b.run = static_cast<int>(dtype_info(type).block_values);
-  b.scale[0] = 1;
-  b.d = std::bit_cast<float>(load_u32(p));
-  b.offset = p[4];
-  for (int k = 0; k < b.columns; ++k) b.q[k] = is_int4_group(type) ? p[8 + k / 2] >> 4 * (k % 2) & 15 : p[8 + k];
-  return b;
-}
-
 // Float scale and small codes: FP8, NF4.
 float coded_weight(DType type, const uint8_t* row, int64_t k) {
   const DTypeInfo& info = dtype_info(type);
@@ -182,15 +39,6 @@ float coded_weight(DType type, const uint8_t* row, int64_t k) {
   const float scale = std::bit_cast<float>(load_u32(row));
   if (type == DType::kFp8G128) return e4m3(row[4 + k]) * scale;
   return kNf4Levels[row[4 + k / 2] >> 4 * (k % 2) & 15] * scale;
-}
-
-Block block_of(DType type, const uint8_t* p) {
-  if (type == DType::kNVFP4) return block_of_nvfp4(p);
-  if (type == DType::kIQ4_NL || type == DType::kIQ4_XS || type == DType::kMXFP4) return block_of_levels(type, p);
-  if (has_padded_rows(type)) return block_of_group(type, p);
-  if (type == DType::kQ6_K) return block_of_q6_k(p);
-  if (type == DType::kQ4_K || type == DType::kQ5_K) return block_of_k(type, p);
-  return block_of_32(type, p);
 }
 
 bool is_float(DType type) {

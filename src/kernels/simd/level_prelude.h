@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "base/half.h"
+#include "base/iq_grids.h"
 #include "kernels/kv_layout.h"
 #include "kernels/math.h"
 #include "kernels/math_constants.h"

@@ -1,4 +1,4 @@
-"""Writes two random models whose matrices are quantised in as many ways as two layers can hold, and their golden logits.
+"""Writes three random models whose matrices are quantised in as many ways as two layers can hold, and their golden logits.
 
 Types that gguf-py can quantise get quantised normal numbers; for the others the blocks are random bytes with block
 scales that put the values at the wanted standard deviation and mean zero.
@@ -22,13 +22,19 @@ MODELS = [
     dict(name="quant-rare", family="qwen3", arch="qwen3", head_dim=64, embd=Q.Q5_1, output=None,
          layers=[[Q.Q2_K, Q.Q3_K, Q.IQ4_NL, Q.IQ4_XS, Q.Q5_1, Q.BF16, Q.F16],
                  [Q.IQ4_NL, Q.Q5_1, Q.Q3_K, Q.Q2_K, Q.IQ4_XS, Q.Q3_K, Q.Q2_K]]),
+    dict(name="quant-grids", family="qwen3", arch="qwen3", head_dim=64, embd=Q.Q3_K, output=None, feed=256,
+         layers=[[Q.IQ2_XXS, Q.IQ3_XXS, Q.IQ3_S, Q.IQ2_S, Q.IQ1_S, Q.TQ2_0, Q.IQ2_XS],
+                 [Q.TQ1_0, Q.IQ1_M, Q.IQ2_XS, Q.IQ3_S, Q.IQ2_XXS, Q.IQ1_M, Q.IQ3_XXS]]),
 ]
 
 # Where a block of random bytes keeps its float16 scale, and (offset, ratio) of the minimum that centres the values.
 RANDOM_BLOCKS = {
     Q.Q2_K: dict(scale=80, minimum=(82, 1.5)), Q.Q3_K: dict(scale=108), Q.Q4_K: dict(scale=0, minimum=(2, 7.5)),
     Q.Q5_K: dict(scale=0, minimum=(2, 15.5)), Q.Q6_K: dict(scale=208, signed_scales=slice(192, 208)),
-    Q.IQ4_NL: dict(scale=0), Q.IQ4_XS: dict(scale=0),
+    Q.IQ4_NL: dict(scale=0), Q.IQ4_XS: dict(scale=0), Q.TQ1_0: dict(scale=52), Q.TQ2_0: dict(scale=64),
+    Q.IQ1_S: dict(scale=0), Q.IQ2_XXS: dict(scale=0), Q.IQ2_XS: dict(scale=0), Q.IQ2_S: dict(scale=0),
+    Q.IQ3_XXS: dict(scale=0), Q.IQ3_S: dict(scale=0),
+    Q.IQ1_M: dict(scale=None),  # in the top nibbles of the last four words
 }
 
 
@@ -40,7 +46,17 @@ def random_blocks(rng, qtype, rows, columns, std):
     if "signed_scales" in layout:
         blocks[:, layout["signed_scales"]] = rng.integers(-32, 33, (len(blocks), 16)).astype(np.int8).view(np.uint8)
 
+    if qtype == Q.TQ2_0:  # no fourth code, so that the mean is zero
+        codes = rng.integers(0, 3, (len(blocks), 64, 4), dtype=np.uint8)
+        blocks[:, :64] = codes[..., 0] | codes[..., 1] << 2 | codes[..., 2] << 4 | codes[..., 3] << 6
+
     def put(offset, values):
+        if offset is None:
+            bits = values.astype(np.float16).view(np.uint16)
+            for i in range(4):
+                top = blocks[:, 49 + 2 * i]
+                top[:] = (top & 15) | ((bits >> 4 * i & 15) << 4).astype(np.uint8)
+            return
         blocks[:, offset:offset + 2] = values.astype(np.float16).reshape(-1, 1).view(np.uint8)
 
     def set_scales(scale):
@@ -66,13 +82,13 @@ def matrix(rng, qtype, rows, columns, std):
 def write_model(spec, path):
     rng = rng_for(spec["name"])
     arch, dim = spec["arch"], spec["head_dim"]
-    heads, kv = HEADS * 32 // dim, KV_HEADS
+    heads, kv, feed = HEADS * 32 // dim, KV_HEADS, spec.get("feed", FEED)
     writer = gguf.GGUFWriter(path, arch)
     writer.add_name(spec["name"])
     writer.add_block_count(len(spec["layers"]))
     writer.add_context_length(2048)
     writer.add_embedding_length(HIDDEN)
-    writer.add_feed_forward_length(FEED)
+    writer.add_feed_forward_length(feed)
     writer.add_head_count(heads)
     writer.add_head_count_kv(kv)
     writer.add_layer_norm_rms_eps(1e-5)
@@ -106,9 +122,9 @@ def write_model(spec, path):
         if arch == "qwen3":
             norm(f"blk.{i}.attn_q_norm.weight", dim)
             norm(f"blk.{i}.attn_k_norm.weight", dim)
-        add(f"blk.{i}.ffn_gate.weight", gate, FEED, HIDDEN)
-        add(f"blk.{i}.ffn_up.weight", up, FEED, HIDDEN)
-        add(f"blk.{i}.ffn_down.weight", down, HIDDEN, FEED)
+        add(f"blk.{i}.ffn_gate.weight", gate, feed, HIDDEN)
+        add(f"blk.{i}.ffn_up.weight", up, feed, HIDDEN)
+        add(f"blk.{i}.ffn_down.weight", down, HIDDEN, feed)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -1,5 +1,5 @@
-// Codebooks of the IQ formats: the points that an index in a block stands for. For the decoders and packers of those
-// formats only.
+// Codebooks of the IQ formats: the points that an index in a block stands for. For the decoders, packers and kernels of
+// those formats only.
 #pragma once
 
 #include <array>
@@ -17,6 +17,8 @@ extern const IqGrid<1024, 8> kIq2SGrid;
 extern const IqGrid<256, 4> kIq3XxsGrid;
 extern const IqGrid<512, 4> kIq3SGrid;
 extern const IqGrid<2048, 8> kIq1Grid;
+// 8 times kIq1Grid, plus 128, as unsigned bytes: for kernels.
+extern const IqGrid<2048, 8> kIq1EighthsPlus128;
 
 // The 16 levels of IQ4_NL and IQ4_XS.
 inline constexpr std::array<int8_t, 16> kIq4Levels = {-127, -104, -83, -65, -49, -35, -22, -10,

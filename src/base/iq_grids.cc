@@ -1,4 +1,4 @@
-#include "formats/iq_grids.h"
+#include "base/iq_grids.h"
 
 #include <cstddef>
 
@@ -274,6 +274,7 @@ constexpr int8_t kIq2Magnitudes[] = {8, 25, 43};
 constexpr int8_t kIq3XxsMagnitudes[] = {4, 12, 20, 28, 36, 44, 52, 62};
 constexpr int8_t kIq3SMagnitudes[] = {1, 3, 5, 7, 9, 11, 13, 15};
 constexpr int8_t kIq1Magnitudes[] = {-1, 0, 1};
+constexpr int8_t kIq1EighthsPlus128Magnitudes[] = {120, -128, -120};
 
 }  // namespace
 
@@ -283,5 +284,6 @@ constinit const IqGrid<1024, 8> kIq2SGrid = expand<1024, 8>(kIq2SPoints, kIq2Mag
 constinit const IqGrid<256, 4> kIq3XxsGrid = expand<256, 4>(kIq3XxsPoints, kIq3XxsMagnitudes);
 constinit const IqGrid<512, 4> kIq3SGrid = expand<512, 4>(kIq3SPoints, kIq3SMagnitudes);
 constinit const IqGrid<2048, 8> kIq1Grid = expand<2048, 8>(kIq1Points, kIq1Magnitudes);
+constinit const IqGrid<2048, 8> kIq1EighthsPlus128 = expand<2048, 8>(kIq1Points, kIq1EighthsPlus128Magnitudes);
 
 }  // namespace kinglet
