@@ -52,8 +52,8 @@ struct Checkpoint {
 
   // nullptr when absent.
   const TensorView* find(std::string_view name) const;
-  // Lets the kernel drop the resident pages of a tensor's data, which has been copied; memory of other origin stays. Who
-  // reads it again waits for the file.
+  // Lets the kernel drop the resident pages of a tensor's data, which has been copied; memory of other origin stays.
+  // Who reads it again waits for the file.
   void release(std::span<const std::byte> data) const;
 
   std::vector<std::shared_ptr<const RowSource>> sources;  // of the tensors that have no bytes of their own
