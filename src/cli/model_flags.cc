@@ -60,8 +60,7 @@ void add_compute_flags(CLI::App& command, ModelFlags& flags) {
 void add_speculation_flags(CLI::App& command, ModelFlags& flags) {
   command
       .add_option("--speculate", flags.speculate,
-                  "Draft several tokens and check them at once: auto: where it is faster, out of the text and by "
-                  "--draft; lookup: out of the text alone; off. The answer is the same")
+                  "Draft tokens and check them at once, where it is faster; the same answer")
       ->check(CLI::IsMember({"auto", "lookup", "off"}))
       ->capture_default_str();
   command.add_option("--draft", flags.draft, "A smaller model with the same vocabulary that drafts tokens");
