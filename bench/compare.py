@@ -23,15 +23,18 @@ import datetime
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import sys
 
+from parts.gguf_io import Header
 from parts.limits import is_random, parameters_used, share
 from parts.programs import Kinglet, Rival
 from parts.rival_worker import RIVALS
 from parts.tables import markdown
 
 GREEDY_PROMPT = "Name the four seasons, and say in one sentence each what the weather is like."
+KV_BYTES = {"f16": 1, "f32": 2, "q8_0": 17 / 32}  # times those of f16
 START_WORDS = "The quick brown fox jumps over the lazy dog today".split()
 
 
@@ -210,7 +213,7 @@ def compare(path, options, limits, result):
             works, weight_bytes = alternate(kinglet, rivals, group, rounds, notes)
             found["weight_bytes_a_token"] = weight_bytes
             for work in works:
-                bytes_a_position = kv_bytes * {"f16": 1, "f32": 2, "q8_0": 17 / 32}[work["kv"]]
+                bytes_a_position = kv_bytes * KV_BYTES[work["kv"]]
                 work["limit"] = share(work, work["kinglet"]["median"], limits, parameters, weight_bytes, bytes_a_position)
             found["works"] += works
         if options.start:
@@ -259,6 +262,20 @@ def parse():
     unknown = [name for name in options.rivals if name not in RIVALS]
     if unknown:
         parser.error(f"--rivals: found {unknown[0]}, expected some of {', '.join(RIVALS)}")
+    unknown = [name for name in options.kv if name not in KV_BYTES]
+    if unknown:
+        parser.error(f"--kv: found {unknown[0]}, expected some of {', '.join(KV_BYTES)}")
+    if min(options.rounds, options.deep_rounds, options.threads) < 1:
+        parser.error("--rounds, --deep-rounds, --threads: found less than 1, expected at least 1")
+    if not shutil.which(options.kinglet):
+        parser.error(f"--kinglet: {options.kinglet} is no program; ./kinglet builds build/release/kinglet")
+    for path in options.models:  # now, not after an hour
+        try:
+            Header(path)
+        except OSError as error:
+            parser.error(f"{path}: cannot be read: {error.strerror}")
+        except ValueError as error:
+            parser.error(str(error))
     return options
 
 

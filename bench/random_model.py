@@ -20,7 +20,7 @@ import sys
 
 from parts.blocks import random_blocks
 from parts.gguf_io import TYPES, aligned, tensor_bytes, write_header
-from parts.shapes import MIXES, SHAPES, choose_type, matrices, model_keys
+from parts.shapes import MIXES, SHAPES, choose_type, matrices, model_keys, problem_of
 
 POOL_BYTES = 2 << 20
 GAIN = 1.5
@@ -62,12 +62,17 @@ def write_model(path, shape, mix, name=None, pure=False, overrides=(), seed=1):
     """Returns the file's size."""
     tensors = [(tensor, choose_type(mix, tensor, dims[0], shape, pure, overrides), dims) for tensor, dims in matrices(shape)]
     pools = Pools(seed, max(tensor_bytes(kind, dims) for _, kind, dims in tensors))
+    keys = model_keys(shape, mix, name or f"random {shape.architecture} {mix}")
     partial = pathlib.Path(f"{path}.part")
-    with open(partial, "wb") as file:
-        write_header(file, model_keys(shape, mix, name or f"random {shape.architecture} {mix}"), tensors)
-        for tensor in tensors:
-            write_tensor(file, pools, *tensor)
-    os.replace(partial, path)
+    try:
+        with open(partial, "wb") as file:
+            write_header(file, keys, tensors)
+            for tensor in tensors:
+                write_tensor(file, pools, *tensor)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     return os.path.getsize(path)
 
 
@@ -93,12 +98,18 @@ def parse(arguments):
     mix = "Q3_K_M" if options.type == "Q3_K" else f"{options.type}_M" if options.type in ("Q4_K", "Q5_K") else options.type
     if options.pure:
         mix = options.type
-    return options, dataclasses.replace(SHAPES[options.shape], **changed), mix, overrides
+    shape = dataclasses.replace(SHAPES[options.shape], **changed)
+    if problem := problem_of(shape):
+        parser.error(problem)
+    return options, shape, mix, overrides
 
 
 def main():
     options, shape, mix, overrides = parse(sys.argv[1:])
-    size = write_model(options.out, shape, mix, f"random {options.shape} {options.type}", options.pure, overrides, options.seed)
+    try:
+        size = write_model(options.out, shape, mix, f"random {options.shape} {options.type}", options.pure, overrides, options.seed)
+    except OSError as error:
+        raise SystemExit(f"{options.out}: cannot be written: {error.strerror}") from None
     print(f"{options.out}: {size / 1e9:.2f} GB")
     return 0
 

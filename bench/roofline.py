@@ -9,11 +9,12 @@ a step of up to 512 tokens and stand right under the peaks. Filled: Kinglet. Hol
 that `kinglet bench --limits` measured in the same run. The picture follows the reader's light or dark colours.
 """
 import argparse
-import json
 import math
 import pathlib
 import sys
 from html import escape
+
+from parts.tables import read_results
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 900, 560, 70, 250, 50, 60
 STEP_TOKENS = 512  # a longer prompt reads the weights once for so many
@@ -127,7 +128,7 @@ def main():
     parser.add_argument("results", nargs="+", type=pathlib.Path)
     parser.add_argument("-o", "--output", type=pathlib.Path, required=True)
     options = parser.parse_args()
-    options.output.write_text(draw([json.loads(path.read_text()) for path in options.results]))
+    options.output.write_text(draw(read_results(options.results)))
     return 0
 
 

@@ -6,11 +6,10 @@ usage: bench/table.py RESULT.json... [--into docs/PERFORMANCE.md]
 Prints Markdown, or puts it between the lines <!-- results --> and <!-- /results --> of a page.
 """
 import argparse
-import json
 import pathlib
 import sys
 
-from parts.tables import markdown
+from parts.tables import markdown, read_results
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
@@ -27,7 +26,7 @@ def main():
     parser.add_argument("results", nargs="+", type=pathlib.Path)
     parser.add_argument("--into", type=pathlib.Path)
     options = parser.parse_args()
-    text = markdown([json.loads(path.read_text()) for path in options.results])
+    text = markdown(read_results(options.results))
     if options.into:
         options.into.write_text(put(options.into.read_text(), text))
     else:

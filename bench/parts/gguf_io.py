@@ -83,7 +83,10 @@ class Header:
             self.tensors = [self._tensor() for _ in range(tensors)]
 
     def _read(self, layout):
-        return struct.unpack(layout, self._file.read(struct.calcsize(layout)))
+        data = self._file.read(struct.calcsize(layout))
+        if len(data) < struct.calcsize(layout):
+            raise ValueError(f"{self._file.name}: expected more of a GGUF header, found the end of the file")
+        return struct.unpack(layout, data)
 
     def _string(self):
         return self._file.read(*self._read("<Q")).decode(errors="replace")

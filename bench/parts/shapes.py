@@ -33,6 +33,26 @@ SHAPES = {
     "tiny-moe": Shape("qwen3moe", 2, 256, 4, 2, 64, 256, 600, False, 1e6, 2048, 8, 2),
 }
 
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+
+
+def problem_of(shape):
+    """Why there is no model of this shape, in words; None where there is."""
+    least = {"experts": 0, "experts_used": 0, "vocabulary": 256 + len(SPECIAL)}  # a token for every byte
+    for field in dataclasses.fields(shape):
+        if field.type is int and getattr(shape, field.name) < least.get(field.name, 1):
+            return f"{field.name}: found {getattr(shape, field.name)}, expected at least {least.get(field.name, 1)}"
+    if shape.heads % shape.kv_heads:
+        return f"heads: found {shape.heads}, expected a multiple of kv_heads, {shape.kv_heads}"
+    if shape.head_dim % 2:
+        return f"head_dim: found {shape.head_dim}, expected an even number"
+    if bool(shape.experts) != shape.architecture.endswith("moe"):
+        return f"experts: found {shape.experts}, which {shape.architecture} can't have; expected another --shape"
+    if shape.experts and not 1 <= shape.experts_used <= shape.experts:
+        return f"experts_used: found {shape.experts_used}, expected 1 to {shape.experts}"
+    return None
+
+
 # Base type and file type of llama.cpp's mixes; a plain type is a mix, too.
 MIXES = {"Q2_K": ("Q2_K", 10), "Q3_K_S": ("Q3_K", 11), "Q3_K_M": ("Q3_K", 12), "Q3_K_L": ("Q3_K", 13), "Q4_K_S": ("Q4_K", 14),
          "Q4_K_M": ("Q4_K", 15), "Q5_K_S": ("Q5_K", 16), "Q5_K_M": ("Q5_K", 17)}
@@ -122,9 +142,6 @@ def choose_type(mix, name, columns, shape, pure, overrides):
     return kind if columns % TYPES[kind][1] == 0 else "F16"
 
 
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-
-
 def _letters():
     """What byte-level BPE writes for each byte."""
     printable = [*range(0x21, 0x7f), *range(0xa1, 0xad), *range(0xae, 0x100)]
@@ -135,8 +152,6 @@ def _letters():
 def tokenizer_keys(architecture, vocabulary):
     """A byte-level vocabulary of exactly this many entries: every byte, then pairs of printable ASCII, then triples, each
     with its merge, so that reading it costs what a real one costs. The last three are special."""
-    if vocabulary < 256 + len(SPECIAL):
-        raise ValueError(f"a vocabulary of {vocabulary}: expected at least {256 + len(SPECIAL)}, a token for every byte")
     ascii_letters = [chr(byte) for byte in range(0x21, 0x7f)]
     words, merges, first = _letters(), [], ascii_letters
     wanted = vocabulary - len(SPECIAL)

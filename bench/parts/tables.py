@@ -1,4 +1,21 @@
 """Markdown out of the JSON that compare.py writes."""
+import json
+
+
+def read_results(paths):
+    """The JSON files of compare.py, or an end that says which is none."""
+    results = []
+    for path in paths:
+        try:
+            result = json.loads(path.read_text())
+        except OSError as error:
+            raise SystemExit(f"{path}: cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise SystemExit(f"{path}: expected what compare.py --json writes, found no JSON: {error}") from None
+        if not isinstance(result, dict) or not {"limits", "rivals", "notes", "models"} <= result.keys():
+            raise SystemExit(f"{path}: expected what compare.py --json writes, found other JSON")
+        results.append(result)
+    return results
 
 
 def label(work):

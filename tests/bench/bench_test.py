@@ -63,6 +63,16 @@ class InFolder(unittest.TestCase):
         return path
 
 
+    def refuses(self, program, *arguments, words):
+        """It ends with one line of reason, not with Python's own."""
+        done = subprocess.run([sys.executable, ROOT / "bench" / program, *map(str, arguments)], capture_output=True, text=True,
+                              check=False, timeout=LIMIT_S)
+        self.assertNotEqual(done.returncode, 0, arguments)
+        self.assertNotIn("Traceback", done.stderr)
+        for word in words:
+            self.assertIn(word, done.stderr)
+
+
 class RandomModels(InFolder):
     def logits(self, path):
         out = self.folder / "logits.npy"
@@ -131,6 +141,18 @@ class RandomModels(InFolder):
         self.assertEqual({kind for name, kind, _ in header.tensors if "ffn_up" in name}, {"Q2_K"})
         self.assertTrue(limits.is_random(out))
 
+    def test_shapes_that_are_none_are_refused(self):
+        for name, value, words in (("vocabulary", 10, "259"), ("heads", 0, "at least 1"), ("kv-heads", 3, "multiple of kv_heads, 3"),
+                                   ("layers", -1, "at least 1"), ("head-dim", 7, "even"), ("experts", 4, "qwen2 can't have"),
+                                   ("experts-used", -1, "at least 0")):
+            self.refuses("random_model.py", self.folder / "a.gguf", "--shape", "tiny", "--type", "Q8_0", f"--{name}", value,
+                         words=("found " + str(value) if name != "kv-heads" else "found 4", words))
+        self.refuses("random_model.py", self.folder / "a.gguf", "--shape", "tiny-moe", "--type", "Q8_0", "--experts-used", 9,
+                     words=("found 9", "1 to 8"))
+        self.refuses("random_model.py", self.folder / "none/a.gguf", "--shape", "tiny", "--type", "Q8_0",
+                     words=("none/a.gguf", "cannot be written"))
+        self.assertEqual(list(self.folder.iterdir()), [])
+
     @unittest.skipUnless(importlib.util.find_spec("llama_cpp"), "the package llama-cpp-python is not installed")
     def test_llama_cpp_loads_them(self):
         for mix, shape in (("Q4_K_M", "tiny"), ("Q8_0", "tiny-moe")):
@@ -196,6 +218,24 @@ class Comparison(InFolder):
         self.assertIn("mistral.rs skipped for tiny-Q8_0.gguf: its process ended with 1: broken", done.stderr)
         self.assertIn("mistral.rs skipped", done.stdout)
         self.assertEqual(len(result["models"][0]["works"]), 1)
+
+    def test_wrong_input_is_told_before_anything_is_measured(self):
+        good, none, text = self.model("Q8_0"), self.folder / "none.gguf", self.folder / "text.gguf"
+        cut = self.folder / "cut.gguf"
+        text.write_text("text")
+        cut.write_bytes(good.read_bytes()[:40])
+        for arguments, words in (((none,), ("none.gguf", "No such file")), ((good, text), ("text.gguf", "expected a GGUF file")),
+                                 ((cut,), ("cut.gguf", "end of the file")), ((good, "--kv", "f8"), ("found f8", "q8_0")),
+                                 ((good, "--rounds", "0"), ("--rounds",)), ((good, "--rivals", "x"), ("found x", "OpenVINO"))):
+            self.refuses("compare.py", *arguments, "--kinglet", PROGRAM, words=words)
+        self.refuses("compare.py", good, "--kinglet", self.folder / "absent", words=("absent is no program",))
+        results = self.folder / "results.json"
+        for program, more in (("table.py", ()), ("roofline.py", ("-o", self.folder / "a.svg"))):
+            results.write_text("x")
+            self.refuses(program, results, *more, words=("results.json", "found no JSON"))
+            results.write_text("{}")
+            self.refuses(program, results, *more, words=("results.json", "found other JSON"))
+            self.refuses(program, none, *more, words=("none.gguf", "cannot be read"))
 
     def test_shares(self):
         parameters = {"int8": 1_000_000, "float": 500_000}
