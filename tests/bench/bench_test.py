@@ -26,7 +26,7 @@ import roofline  # noqa: E402
 import table  # noqa: E402
 from parts import limits, tables  # noqa: E402
 from parts.gguf_io import TYPES, Header  # noqa: E402
-from parts.programs import Rival  # noqa: E402
+from parts.programs import Kinglet, Rival  # noqa: E402
 from parts.shapes import MIXES, SHAPES, choose_type, matrices  # noqa: E402
 
 # What the package mistralrs offers, as far as compare.py uses it: always the same speeds and words.
@@ -236,6 +236,13 @@ class Comparison(InFolder):
             results.write_text("{}")
             self.refuses(program, results, *more, words=("results.json", "found other JSON"))
             self.refuses(program, none, *more, words=("none.gguf", "cannot be read"))
+
+    def test_packed_weights_are_not_resident_as_file_pages_too(self):
+        small, large = self.model("Q8_0"), self.model("Q8_0", "tiny-moe", layers=8, experts=64)
+        files = [Kinglet(PROGRAM, path, 1).memory(4, 1)["file"] for path in (small, large)]  # the program's own pages are in both
+        more = large.stat().st_size - small.stat().st_size
+        self.assertGreater(more, 64 << 20)
+        self.assertLess(files[1] - files[0], more // 4)
 
     def test_shares(self):
         parameters = {"int8": 1_000_000, "float": 500_000}
