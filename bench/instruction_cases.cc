@@ -27,9 +27,14 @@ Status count(const Result<KernelCase>& made) {
 }
 
 Status count_all(const Compute& compute) {
-  for (DType type : {DType::kQ4_0, DType::kQ8_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_XS,
-                     DType::kMXFP4, DType::kF16, DType::kBF16})
+  for (DType type : {DType::kQ4_0, DType::kQ8_0, DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K,
+                     DType::kIQ4_XS, DType::kMXFP4, DType::kF16, DType::kBF16})
     for (int64_t tokens : {1, 4, 16})
+      KL_RETURN_IF_ERROR(count(linear_case(compute, {.type = type, .rows = 256, .columns = 1024, .tokens = tokens})));
+  // Codebooks and ternary weights: taken apart anew for every panel.
+  for (DType type : {DType::kIQ1_S, DType::kIQ1_M, DType::kIQ2_XXS, DType::kIQ2_XS, DType::kIQ2_S, DType::kIQ3_XXS,
+                     DType::kIQ3_S, DType::kTQ1_0, DType::kTQ2_0})
+    for (int64_t tokens : {1, 16})
       KL_RETURN_IF_ERROR(count(linear_case(compute, {.type = type, .rows = 256, .columns = 1024, .tokens = tokens})));
   for (DType type : {DType::kQ4_K, DType::kQ8_0})
     KL_RETURN_IF_ERROR(count(
