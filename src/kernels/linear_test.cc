@@ -333,6 +333,10 @@ TEST_P(LinearTest, InfiniteScales) {
       for (size_t place : scale_places(GetParam()))
         put_scale(GetParam(), &w.bytes[5 * row + place], std::numeric_limits<float>::quiet_NaN());
     }
+    if (GetParam() == DType::kIQ1_M) {
+      put_iq1_m_scale(&w.bytes[3 * row], std::numeric_limits<float>::infinity());
+      put_iq1_m_scale(&w.bytes[5 * row], std::numeric_limits<float>::quiet_NaN());
+    }
     for (int64_t tokens : {1, 6})
       ASSERT_NO_FATAL_FAILURE(compare(mode, w.view, make_inputs(tokens, 512, Inputs::kNormal, 9), tokens));
   }
