@@ -32,7 +32,7 @@ struct FakeModelOptions {
   std::function<void(std::span<const int32_t> history, std::span<float> logits)> logits;
 };
 
-class FakeModel final : public StepModel {
+class FakeModel : public StepModel {
  public:
   explicit FakeModel(FakeModelOptions options) : options_(std::move(options)) {}
 
@@ -127,6 +127,8 @@ class FakeModel final : public StepModel {
     advance_state(slice, history);
     for (size_t i = 0; i < slice.tokens.size(); ++i) {
       const int64_t position = slice.first_position + static_cast<int64_t>(i);
+      EXPECT_GE(slice.tokens[i], 0);
+      EXPECT_LT(slice.tokens[i], options_.vocabulary);
       EXPECT_LT(position, options_.context);
       if (!options_.drafts) {
         EXPECT_EQ(*place(slice, position), 0) << "a page was not zeroed, or belongs to someone else";

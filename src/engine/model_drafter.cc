@@ -37,16 +37,20 @@ bool ModelDrafter::start(DraftTask* task, Pending* pending) {
   // The last drafted token is not taken in.
   const int64_t most = std::min(task->most, context_ - known + 1);
   Cache& cache = caches_[task->id];
-  if (most < 1 || !grow(&cache, known + most - 1)) return false;
+  if (most < 1) return false;
   const auto same = std::mismatch(cache.tokens.begin(), cache.tokens.end(), task->tokens.begin(), task->tokens.end());
   // The last known token is computed in any case: its logits are wanted.
   const auto kept = std::min<int64_t>(same.first - cache.tokens.begin(), known - 1);
+  // A text may hold tokens that this model has no row for: padding of the other's vocabulary, or words added to it.
+  const auto rest = task->tokens.subspan(static_cast<size_t>(kept));
+  const auto unknown = [this](int32_t token) { return token >= model_->vocabulary(); };
+  if (std::any_of(rest.begin(), rest.end(), unknown) || !grow(&cache, known + most - 1)) return false;
   cache.tokens.resize(static_cast<size_t>(kept));
   task->most = most;
   task->caught_up = known - kept;
   pending->task = task;
   pending->cache = &cache;
-  pending->next.assign(task->tokens.begin() + kept, task->tokens.end());
+  pending->next.assign(rest.begin(), rest.end());
   return true;
 }
 

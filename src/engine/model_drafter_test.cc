@@ -89,6 +89,26 @@ TEST(ModelDrafter, EndsAtItsContextAndItsMemory) {
   EXPECT_EQ(drafted(2, 3), 4u);
 }
 
+// Models of one family differ in rows that pad the vocabulary, and a tuned one may have tokens of its own.
+TEST(ModelDrafter, ATextWithTokensThatItsModelLacksHasNoDraft) {
+  const FakeModelOptions options = drafting_model();
+  const auto drafter = ModelDrafter::create(std::make_unique<FakeModel>(options), 8, 60, options.vocabulary + 10);
+  ASSERT_TRUE(drafter.ok());
+  std::vector<int32_t> text = {1, 2, 3};
+  const auto drafted = [&] {
+    std::vector<DraftTask> tasks(1);
+    tasks[0].tokens = text;
+    tasks[0].most = 4;
+    (*drafter)->draft(tasks);
+    return tasks[0].draft.size();
+  };
+  EXPECT_EQ(drafted(), 4u);
+  text.push_back(static_cast<int32_t>(options.vocabulary));
+  EXPECT_EQ(drafted(), 0u);
+  text.push_back(1);
+  EXPECT_EQ(drafted(), 0u);
+}
+
 TEST(ModelDrafter, ARecurrentModelIsRefused) {
   const auto drafter = ModelDrafter::create(std::make_unique<FakeModel>(FakeModelOptions{}), 3, 20, 50);
   ASSERT_FALSE(drafter.ok());
