@@ -8,6 +8,12 @@
 
 namespace kinglet {
 
+namespace {
+// A sequence that has more tokens to repeat gets no drafts: should they fail, it would repeat these and theirs, and one
+// failure after the other would make steps wider and wider.
+constexpr int64_t kMostRepeated = 4;
+}  // namespace
+
 EngineThread::EngineThread(std::unique_ptr<StepModel> model, BlockPool pages, StatePool states,
                            const SchedulerLimits& limits, const SpeculationOptions& speculation,
                            std::shared_ptr<Mailbox> mailbox)
@@ -136,7 +142,7 @@ void EngineThread::add_drafts(StepPlan* plan) {
     DraftTask task;
     task.id = slice.id;
     task.tokens = sequence.tokens();
-    task.most = sequence.longest() - static_cast<int64_t>(task.tokens.size());
+    if (slice.tokens <= 1 + kMostRepeated) task.most = sequence.longest() - static_cast<int64_t>(task.tokens.size());
     tasks.push_back(std::move(task));
   }
   speculation_.draft(tasks);
@@ -153,8 +159,7 @@ bool EngineThread::place_drafts(StepPlan* plan, size_t index, std::span<const in
   const int64_t granted = scheduler_.add_drafts(plan, index, static_cast<int64_t>(draft.size()));
   if (granted == 0) return false;
   if (!sequence.grow_pages(pages_, slice.pages).ok()) {
-    slice.tokens -= granted;
-    slice.drafts = 0;
+    scheduler_.take_back_drafts(plan, index, std::ssize(sequence.page_data()));
     return false;
   }
   const auto known = sequence.tokens().subspan(static_cast<size_t>(slice.first_position));

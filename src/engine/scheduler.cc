@@ -167,6 +167,17 @@ int64_t Scheduler::add_drafts(StepPlan* plan, size_t index, int64_t count) {
   return granted;
 }
 
+void Scheduler::take_back_drafts(StepPlan* plan, size_t index, int64_t pages) {
+  PlannedSlice& slice = plan->slices[index];
+  const auto entry = sequences_.find(slice.id);
+  KL_CHECK(entry != sequences_.end() && pages <= slice.pages, "drafts are taken back from where they were added");
+  held_ -= slice.pages - pages;
+  slice.pages = entry->second.pages = pages;
+  budget_ += slice.drafts;
+  slice.tokens -= slice.drafts;
+  slice.drafts = 0;
+}
+
 void Scheduler::advance(const StepPlan& plan) {
   for (const PlannedSlice& slice : plan.slices) {
     const auto entry = sequences_.find(slice.id);

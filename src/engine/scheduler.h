@@ -4,9 +4,9 @@
 // The policy. Sequences are served first come, first served. Tokens that follow an answer's last one (decodes) go into
 // every step; prompts fill the rest of the step in chunks, older ones first. Drafts (guesses of what follows, which
 // stand behind the last known token until the step has judged them) take what is left of the step and of the pages,
-// and put nobody out. When pages run out, a sequence may take
-// those of younger ones only: the youngest loses all of its pages and goes back to the head of the waiting line, to be
-// computed anew. So the oldest sequence always advances, and everything that add() accepted ends.
+// and put nobody out. When pages run out, a sequence may take those of younger ones only: the youngest loses all of its
+// pages and goes back to the head of the waiting line, to be computed anew. So the oldest sequence always advances, and
+// everything that add() accepted ends.
 #pragma once
 
 #include <cstdint>
@@ -57,6 +57,9 @@ class Scheduler {
 
   // Puts up to `count` drafts behind slice `index` of the plan just made, which `samples`. How many found room.
   int64_t add_drafts(StepPlan* plan, size_t index, int64_t count);
+
+  // The memory for them was refused: takes the drafts out again. The sequence holds `pages` and no more.
+  void take_back_drafts(StepPlan* plan, size_t index, int64_t pages);
 
   // After the step: each slice's known tokens are in the cache.
   void advance(const StepPlan& plan);

@@ -80,7 +80,15 @@ void Speculation::fill(std::span<DraftTask> tasks, const std::vector<int64_t>& l
   for (const DraftTask& task : asked) caught_up_ = caught_up_ || task.caught_up > options_.max_tokens + 2;
   size_t next = 0;
   for (size_t i = 0; i < tasks.size(); ++i) {
-    if (lengths[i] > 0 && by_drafter[i]) tasks[i].draft = std::move(asked[next++].draft);
+    if (lengths[i] == 0 || !by_drafter[i]) continue;
+    tasks[i].draft = std::move(asked[next++].draft);
+    if (!tasks[i].draft.empty()) continue;
+    // A text too long for the drafter, or no room left there: it is asked more and more seldom.
+    Source& source = sources_[tasks[i].id];
+    source.odds.record(DraftReason::kModel, 1, 0);
+    if (source.index.match().length == 0) continue;
+    source.reason = reason_of_match(source.index.match().length);
+    tasks[i].draft = source.index.draft(tasks[i].tokens, lengths[i]);
   }
 }
 

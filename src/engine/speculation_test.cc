@@ -6,6 +6,7 @@
 #include <random>
 
 #include "engine/engine.h"
+#include "engine/engine_thread.h"
 #include "engine/fake_model.h"
 #include "engine/speculation_test_support.h"
 
@@ -118,6 +119,107 @@ TEST(Speculation, EventsStaySingle) {
     EXPECT_EQ(event->finish.has_value(), events == 60);
   }
   EXPECT_EQ(events, 60);
+}
+
+// Where a drafter has nothing to say, the text's own draft stands in.
+TEST(Speculation, AnEmptyDraftIsReplacedByTheTexts) {
+  class Silent final : public Drafter {
+   public:
+    void draft(std::span<DraftTask>) override { ++asked; }
+    void forget(SequenceId) override {}
+    int asked = 0;
+  };
+  const auto silent = std::make_shared<Silent>();
+  SpeculationOptions options;
+  options.lookup = options.always = true;
+  options.drafter = silent;
+  options.max_tokens = 3;
+  Speculation speculation(options, false);
+  const std::vector<int32_t> text = {1, 2, 3, 4, 5, 6, 1, 2, 3};
+  std::vector<DraftTask> tasks(1);
+  tasks[0].tokens = text;
+  tasks[0].most = 9;
+  speculation.draft(tasks);
+  EXPECT_EQ(silent->asked, 1);
+  EXPECT_EQ(tasks[0].draft, (std::vector<int32_t>{4, 5, 6}));
+}
+
+// What failed drafts make a recurrent model compute anew must not pile up, although every draft fails in the end.
+TEST(Speculation, RepeatedTokensDoNotPileUp) {
+  class Widest final : public FakeModel {
+   public:
+    Widest(FakeModelOptions options, size_t* widest) : FakeModel(std::move(options)), widest_(widest) {}
+    std::span<const float> forward(std::span<const StepSlice> slices) override {
+      if (slices[0].first_position > 0) *widest_ = std::max(*widest_, slices[0].tokens.size());
+      return FakeModel::forward(slices);
+    }
+
+   private:
+    size_t* widest_;
+  };
+  class NearlyRight final : public Drafter {
+   public:
+    void draft(std::span<DraftTask> tasks) override {
+      for (DraftTask& task : tasks) {
+        const auto known = static_cast<int32_t>(task.tokens.size());
+        for (int32_t i = 0; i < std::min<int32_t>(4, static_cast<int32_t>(task.most)); ++i) {
+          task.draft.push_back(i == 3 ? 1 : 10 + (known + i) % 8);
+        }
+      }
+    }
+    void forget(SequenceId) override {}
+  };
+  Setting setting = repetitive_setting(true);
+  setting.model.max_step_tokens = 64;
+  setting.engine.speculation.always = true;
+  setting.engine.speculation.drafter = std::make_shared<NearlyRight>();
+  Request request;
+  request.prompt = {1};
+  request.max_tokens = 150;
+  request.sampling.temperature = 0.0f;
+  size_t widest = 0;
+  EngineStats stats;
+  answers(std::make_unique<Widest>(setting.model, &widest), setting.engine, {request}, &stats);
+  EXPECT_GT(stats.accepted_tokens, 90);
+  EXPECT_LE(widest, 9u) << "four drafts behind one token and the four that the last failure left";
+}
+
+// A pool that gives fewer pages than it promised is a system that refuses memory. An answer that ends before it needs
+// the next page must not fail because drafts wanted it.
+TEST(Speculation, MemoryRefusedToDraftsIsNoError) {
+  FakeModelOptions options = repetitive_setting(false).model;
+  options.page_positions = 8;
+  SchedulerLimits limits;
+  limits.page_positions = 8;
+  limits.pages = 8;
+  limits.max_running = 1;
+  limits.step_tokens = 16;
+  SpeculationOptions speculation;
+  speculation.always = true;
+  speculation.drafter =
+      std::make_shared<RandomDrafter>(1, options.vocabulary, [](std::span<const int32_t>) { return -1; });
+  const auto mailbox = std::make_shared<Mailbox>();
+  EngineThread thread(std::make_unique<FakeModel>(options), BlockPool::create(8 * sizeof(int32_t), 1).value(),
+                      StatePool::create(0, 1).value(), limits, speculation, mailbox);
+  Request request;
+  request.prompt = {1, 2, 3};
+  request.max_tokens = 40;
+  request.stop_tokens = {10 + 7};  // the fifth token
+  request.sampling.temperature = 0.0f;
+  const auto ticket = std::make_shared<Ticket>(mailbox);
+  mailbox->submissions.push_back({1, std::make_unique<Sequence>(request, nullptr, 1, Sequence::Clock::now()), ticket});
+  mailbox->closed = true;
+  thread.run();
+  std::vector<int32_t> tokens;
+  std::optional<FinishInfo> finish;
+  while (auto event = ticket->next(std::chrono::steady_clock::time_point::max())) {
+    tokens.insert(tokens.end(), event->tokens.begin(), event->tokens.end());
+    finish = event->finish;
+  }
+  ASSERT_TRUE(finish.has_value());
+  EXPECT_EQ(finish->reason, FinishReason::kStop) << (finish->error ? finish->error->message : "");
+  EXPECT_EQ(tokens, (std::vector<int32_t>{13, 14, 15, 16, 17}));
+  EXPECT_GT(mailbox->stats.steps, 0);
 }
 
 TEST(Speculation, BadOptionsAreErrors) {
