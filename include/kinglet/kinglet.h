@@ -72,7 +72,9 @@ struct LoadOptions {
   // Tokens that a repetition in the text suggests are checked several at once where that is faster; the answers are the
   // same.
   bool speculate = true;
-  std::string draft;  // the path of a smaller model with the same vocabulary that suggests tokens, too; or empty
+  // The path of a smaller model with the same vocabulary that suggests tokens, too; or empty. Not read without
+  // `speculate`.
+  std::string draft;
   std::function<void(double fraction)> progress;  // while weights are read; may be empty
 };
 
@@ -119,7 +121,7 @@ struct Answer {
   int64_t prompt_tokens = 0;
   double prompt_seconds = 0.0;    // until the first token was chosen
   double generate_seconds = 0.0;  // from then on
-  int64_t drafted_tokens = 0;     // checked before they were asked for (LoadOptions::speculate)
+  int64_t drafted_tokens = 0;     // suggested ahead of their turn and checked (LoadOptions::speculate)
   int64_t accepted_tokens = 0;    // of those, the ones that are part of the answer
   uint64_t seed = 0;
 };

@@ -153,22 +153,21 @@ Result<std::unique_ptr<Engine>> load_engine(std::shared_ptr<const Checkpoint> ch
   }
   KL_TRY(const ContextChoice choice,
          choose_context(all, bound.spec.context, model_options.page_positions,
-
                         options.model.memory_limit > 0 ? options.model.memory_limit : available_memory_bytes(),
                         options.model.context, options.engine));
   model_options.context = choice.context;
   if (options.progress) {
     model_options.progress = [&options](double fraction) { options.progress("weights", fraction); };
   }
-  KL_TRY(std::unique_ptr<Model> model, Model::load(std::move(checkpoint), model_options));
   EngineOptions engine_options = options.engine;
   const uint64_t pages = choice.kv_bytes / all.page_bytes;
   engine_options.kv_bytes = pages * plan.page_bytes;
   engine_options.context_reason = choice.reason;
-  if (options.draft) {
+  if (options.draft) {  // before the large model: what is wrong with it shows at once
     KL_TRY(engine_options.speculation.drafter,
            load_drafter(options.draft, model_options, static_cast<int64_t>(pages), choice.context, tokenizer.get()));
   }
+  KL_TRY(std::unique_ptr<Model> model, Model::load(std::move(checkpoint), model_options));
   return Engine::create(make_step_model(std::move(model)), std::move(tokenizer), engine_options);
 }
 
