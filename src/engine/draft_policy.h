@@ -43,9 +43,8 @@ struct DraftOffer {
 // A step of decoding sequences alone, as it was.
 struct DecodeStep {
   int64_t sequences = 0;
-  int64_t extra = 0;    // tokens in it beyond one a sequence
-  int64_t drafted = 0;  // of those, drafts
-  int64_t chosen = 0;   // tokens that it gave
+  int64_t extra = 0;   // tokens in it beyond one a sequence
+  int64_t chosen = 0;  // tokens that it gave
   bool by_model = false;
   double seconds = 0.0;
 };

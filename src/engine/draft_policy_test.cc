@@ -11,10 +11,10 @@ namespace {
 using Offers = std::vector<DraftOffer>;
 
 DecodeStep plain_step(int64_t sequences, double seconds) {
-  return {sequences, 0, 0, sequences, false, seconds};
+  return {sequences, 0, sequences, false, seconds};
 }
 DecodeStep drafted_step(int64_t sequences, int64_t drafted, int64_t chosen, double seconds) {
-  return {sequences, drafted, drafted, chosen, false, seconds};
+  return {sequences, drafted, chosen, false, seconds};
 }
 
 void record_plain(DraftPolicy& policy, int64_t sequences, int count = 5, double seconds = 0.01) {
@@ -137,7 +137,7 @@ double simulate(double slope, double truth, int64_t sequences, int tokens, uint3
     }
     const double noise = 0.9 + 0.2 * uniform() + (random() % 50 == 0 ? 3.0 : 0.0);
     const double took = 0.01 * (1.0 + slope * static_cast<double>(drafted));
-    policy.record({sequences, drafted, drafted, chosen, false, took * noise});
+    policy.record({sequences, drafted, chosen, false, took * noise});
     seconds += took;
     given += chosen;
   }

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/float_env.h"
-#include "cache/block_pool.h"
+#include "cache/page_list.h"
 #include "cache/state_pool.h"
 
 namespace kinglet {
@@ -49,8 +49,7 @@ Status check_texts(const Model& model, std::span<const TokenText> texts) {
 struct Running {
   size_t text = 0;
   int64_t done = 0;  // tokens
-  std::vector<PageId> ids;
-  std::vector<std::byte*> pages;
+  PageList pages;
 };
 
 class TextRun {
@@ -103,11 +102,7 @@ class TextRun {
   Status begin_text() {
     Running running;
     running.text = next_;
-    for (int64_t i = 0; i < pages_for(length_of(texts_[next_])); i++) {
-      KL_TRY(const PageId page, pages_->allocate());
-      running.ids.push_back(page);
-      running.pages.push_back(pages_->page_data(page));
-    }
+    KL_RETURN_IF_ERROR(running.pages.grow(*pages_, pages_for(length_of(texts_[next_]))));
     if (states_->state_bytes() > 0) {
       KL_TRY(state_, states_->allocate());
     }
@@ -123,7 +118,7 @@ class TextRun {
     slice.tokens = std::span(text.tokens).subspan(static_cast<size_t>(running.done), static_cast<size_t>(count));
     if (!text.types.empty()) slice.types = text.types;
     slice.first_position = running.done;
-    slice.pages = running.pages;
+    slice.pages = running.pages.data();
     const bool ends = running.done + count == length_of(text);
     slice.logits = !last_only_ ? LogitRows::kAll : ends ? LogitRows::kLast : LogitRows::kNone;
     if (states_->state_bytes() > 0) slice.state = states_->data(state_);
@@ -147,9 +142,9 @@ class TextRun {
   }
 
   void release_finished() {
-    std::erase_if(running_, [this](const Running& running) {
+    std::erase_if(running_, [this](Running& running) {
       if (running.done < length_of(text_of(running))) return false;
-      for (const PageId page : running.ids) pages_->release(page);
+      running.pages.release(*pages_);
       if (states_->state_bytes() > 0) states_->release(state_);
       return true;
     });

@@ -18,17 +18,6 @@ Result<std::unique_ptr<ModelDrafter>> ModelDrafter::create(std::unique_ptr<StepM
   return std::unique_ptr<ModelDrafter>(new ModelDrafter(std::move(model), std::move(pool), context, vocabulary));
 }
 
-bool ModelDrafter::grow(Cache* cache, int64_t positions) {
-  const int64_t wanted = (positions + model_->page_positions() - 1) / model_->page_positions();
-  while (static_cast<int64_t>(cache->pages.size()) < wanted) {
-    const auto page = pages_.allocate();
-    if (!page.ok()) return false;
-    cache->pages.push_back(*page);
-    cache->page_data.push_back(pages_.page_data(*page));
-  }
-  return true;
-}
-
 // What the cache still holds of the text stays; the rest of the text is to be taken in. False where nothing can be
 // drafted.
 bool ModelDrafter::start(DraftTask* task, Pending* pending) {
@@ -44,7 +33,9 @@ bool ModelDrafter::start(DraftTask* task, Pending* pending) {
   // A text may hold tokens that this model has no row for: padding of the other's vocabulary, or words added to it.
   const auto rest = task->tokens.subspan(static_cast<size_t>(kept));
   const auto unknown = [this](int32_t token) { return token >= model_->vocabulary(); };
-  if (std::any_of(rest.begin(), rest.end(), unknown) || !grow(&cache, known + most - 1)) return false;
+  if (std::any_of(rest.begin(), rest.end(), unknown)) return false;
+  const int64_t size = model_->page_positions();
+  if (!cache.pages.grow(pages_, (known + most - 1 + size - 1) / size).ok()) return false;
   cache.tokens.resize(static_cast<size_t>(kept));
   task->most = most;
   task->caught_up = known - kept;
@@ -71,7 +62,7 @@ bool ModelDrafter::step(std::vector<Pending>& pending) {
     StepSlice slice;
     slice.tokens = std::span(p.next).subspan(p.done, count);
     slice.first_position = static_cast<int64_t>(p.cache->tokens.size());
-    slice.pages = p.cache->page_data;
+    slice.pages = p.cache->pages.data();
     slice.logits = p.done + count == p.next.size() ? LogitRows::kLast : LogitRows::kNone;
     slices.push_back(slice);
     owners.push_back(&p);
@@ -106,7 +97,7 @@ void ModelDrafter::draft(std::span<DraftTask> tasks) {
 void ModelDrafter::forget(SequenceId id) {
   const auto cache = caches_.find(id);
   if (cache == caches_.end()) return;
-  for (PageId page : cache->second.pages) pages_.release(page);
+  cache->second.pages.release(pages_);
   caches_.erase(cache);
 }
 

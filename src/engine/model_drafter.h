@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "cache/block_pool.h"
+#include "cache/page_list.h"
 #include "engine/drafter.h"
 #include "engine/step_model.h"
 #include "text/tokenizer.h"
@@ -28,8 +28,7 @@ class ModelDrafter final : public Drafter {
  private:
   struct Cache {
     std::vector<int32_t> tokens;  // whose keys and values lie in the pages
-    std::vector<PageId> pages;
-    std::vector<std::byte*> page_data;
+    PageList pages;
   };
   // A task in the making: what its cache has to take in next.
   struct Pending {
@@ -42,7 +41,6 @@ class ModelDrafter final : public Drafter {
       : model_(std::move(model)), pages_(std::move(pages)), context_(context), vocabulary_(vocabulary) {}
   bool start(DraftTask* task, Pending* pending);
   bool step(std::vector<Pending>& pending);
-  bool grow(Cache* cache, int64_t positions);
   int32_t likeliest(std::span<const float> logits) const;
 
   std::unique_ptr<StepModel> model_;

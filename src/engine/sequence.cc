@@ -21,12 +21,7 @@ Sequence::Sequence(Request request, std::shared_ptr<const Tokenizer> tokenizer, 
 }
 
 Status Sequence::grow_pages(BlockPool& pool, int64_t count) {
-  while (static_cast<int64_t>(pages_.size()) < count) {
-    KL_TRY(const PageId page, pool.allocate());
-    pages_.push_back(page);
-    page_data_.push_back(pool.page_data(page));
-  }
-  return {};
+  return pages_.grow(pool, count);
 }
 
 Status Sequence::take_state(StatePool& pool) {
@@ -47,9 +42,7 @@ Status Sequence::keep_state(StatePool& pool) {
 }
 
 void Sequence::release_memory(BlockPool& pages, StatePool& states) {
-  for (PageId page : pages_) pages.release(page);
-  pages_.clear();
-  page_data_.clear();
+  pages_.release(pages);
   if (state_ != kNoState) states.release(state_);
   if (kept_state_ != kNoState) states.release(kept_state_);
   state_ = kept_state_ = kNoState;

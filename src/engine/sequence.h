@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "cache/block_pool.h"
+#include "cache/page_list.h"
 #include "cache/state_pool.h"
 #include "engine/request.h"
 #include "engine/stop_matcher.h"
@@ -38,7 +38,7 @@ class Sequence {
   Status take_state(StatePool& pool);
   // Gives pages and state back: what was computed is forgotten.
   void release_memory(BlockPool& pages, StatePool& states);
-  std::span<std::byte* const> page_data() const { return page_data_; }
+  std::span<std::byte* const> page_data() const { return pages_.data(); }
   std::byte* state_data() const { return state_data_; }  // null: none
 
   // Keeps a copy of the state, for restore_state(). Nothing where there is no state. Errors as grow_pages().
@@ -77,8 +77,7 @@ class Sequence {
   std::optional<StreamingDetokenizer> detokenizer_;
   std::optional<ReasoningSplitter> splitter_;
   StopMatcher stops_;
-  std::vector<PageId> pages_;
-  std::vector<std::byte*> page_data_;
+  PageList pages_;
   StateId state_ = kNoState, kept_state_ = kNoState;
   std::byte* state_data_ = nullptr;
   RequestStats stats_;

@@ -53,6 +53,12 @@ void Speculation::draft(std::span<DraftTask> tasks) {
   fill(tasks, choice.tokens, by_drafter);
 }
 
+// Out of the text, which has a match.
+void Speculation::Source::draft(DraftTask* task, int64_t length) {
+  reason = reason_of_match(index.match().length);
+  task->draft = index.draft(task->tokens, length);
+}
+
 void Speculation::fill(std::span<DraftTask> tasks, const std::vector<int64_t>& lengths,
                        const std::vector<bool>& by_drafter) {
   std::vector<DraftTask> asked;
@@ -69,8 +75,7 @@ void Speculation::fill(std::span<DraftTask> tasks, const std::vector<int64_t>& l
       source.reason = DraftReason::kModel;
       asked.push_back({tasks[i].id, tasks[i].tokens, lengths[i], {}, 0});
     } else {
-      source.reason = reason_of_match(match);
-      tasks[i].draft = source.index.draft(tasks[i].tokens, lengths[i]);
+      source.draft(&tasks[i], lengths[i]);
     }
   }
   used_drafter_ = !asked.empty();
@@ -86,9 +91,7 @@ void Speculation::fill(std::span<DraftTask> tasks, const std::vector<int64_t>& l
     // A text too long for the drafter, or no room left there: it is asked more and more seldom.
     Source& source = sources_[tasks[i].id];
     source.odds.record(DraftReason::kModel, 1, 0);
-    if (source.index.match().length == 0) continue;
-    source.reason = reason_of_match(source.index.match().length);
-    tasks[i].draft = source.index.draft(tasks[i].tokens, lengths[i]);
+    if (source.index.match().length > 0) source.draft(&tasks[i], lengths[i]);
   }
 }
 

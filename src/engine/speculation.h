@@ -35,6 +35,7 @@ class Speculation {
     LookupIndex index;
     DraftOdds odds;
     DraftReason reason = DraftReason::kPair;  // of the last draft
+    void draft(DraftTask* task, int64_t length);
   };
   std::vector<DraftOffer> offers(std::span<const DraftTask> tasks, bool with_drafter, std::vector<bool>* by_drafter);
   void fill(std::span<DraftTask> tasks, const std::vector<int64_t>& lengths, const std::vector<bool>& by_drafter);
