@@ -5,35 +5,14 @@ import threading
 import time
 
 
-def memory_of(pid):
+def own_memory():
     """Bytes: the peak, and what is resident now, anonymous and of files."""
     fields = {}
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
         name, _, value = line.partition(":")
         if value.endswith(" kB"):
             fields[name] = int(value[:-3]) * 1024
     return {"peak": fields.get("VmHWM", 0), "anonymous": fields.get("RssAnon", 0), "file": fields.get("RssFile", 0)}
-
-
-def watch_memory(command):
-    """Runs a command to its end. The peak, and the largest sums over time of what was anonymous and what was of files
-    (the last reading before the process lets go counts)."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    peak, last = 0, {}
-    while process.poll() is None:
-        try:
-            now = memory_of(process.pid)
-        except (FileNotFoundError, ProcessLookupError):
-            break
-        if now["peak"]:
-            peak = max(peak, now["peak"])
-            # While it ends, the numbers fall: the last reading of a living process is what it held when it worked.
-            if now["anonymous"] + now["file"] >= 0.9 * sum(last.get(k, 0) for k in ("anonymous", "file")):
-                last = now
-        time.sleep(0.02)
-    if process.wait() != 0:
-        raise RuntimeError(f"{command[0]} ended with {process.returncode}: {' '.join(map(str, command))}")
-    return {**last, "peak": peak}
 
 
 def first_byte(command, text=None):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 
-from .processes import first_byte, watch_memory
+from .processes import first_byte
 from .rival_worker import RIVALS
 
 WORKER = pathlib.Path(__file__).with_name("rival_worker.py")
@@ -60,7 +60,8 @@ class Kinglet:
         return answer["reasoning"] + answer["text"]
 
     def memory(self, prompt, generate):
-        return watch_memory([self.binary, "bench", self.path, "-p", str(prompt), "-n", str(generate), "-r", "1", *self.flags])
+        """After a prompt and a generation, as the process itself reads it from the system."""
+        return self.bench([prompt], [generate], None, [1], "f16", 1)[-1]["resident_bytes"]
 
 
 class Rival:

@@ -15,7 +15,7 @@ if not __package__:  # a program: its own folder has a llama_cpp.py that must no
 
 from parts.llama_cpp import LlamaCpp, Unsupported  # noqa: E402
 from parts.other_rivals import MistralRs, OpenVino  # noqa: E402
-from parts.processes import memory_of  # noqa: E402
+from parts.processes import own_memory  # noqa: E402
 
 RIVALS = {"llama.cpp": (LlamaCpp, "llama_cpp", "llama-cpp-python"), "mistral.rs": (MistralRs, "mistralrs", "mistralrs"),
           "OpenVINO": (OpenVino, "openvino_genai", "openvino-genai")}
@@ -26,7 +26,7 @@ def answer(rival, request):
     if work == "about":
         return rival.about()
     if work == "memory":
-        return memory_of("self")
+        return own_memory()
     return {"value": getattr(rival, work)(**request)}
 
 

@@ -134,6 +134,15 @@ uint64_t machine_available_memory(const std::string& root) {
   return kibibytes == 0 || kibibytes > kNoLimit / 1024 ? kNoLimit : kibibytes * 1024;
 }
 
+ResidentMemory resident_memory(const std::string& root) {
+  const std::string text = read_small_file(root + "/proc/self/status").value_or("");
+  const auto bytes = [&](const char* name) {
+    const uint64_t kibibytes = number_after(text, name);
+    return kibibytes > kNoLimit / 1024 ? 0 : kibibytes * 1024;
+  };
+  return {bytes("VmHWM:"), bytes("RssAnon:"), bytes("RssFile:")};
+}
+
 double cgroup_cpu_quota(const std::string& root) {
   double least = std::numeric_limits<double>::infinity();
   const auto consider = [&](std::optional<uint64_t> quota, std::optional<uint64_t> period) {

@@ -15,6 +15,14 @@ uint64_t cgroup_available_memory(const std::string& root = "");
 // Bytes of physical memory that the machine can still hand out (MemAvailable); UINT64_MAX where unknown.
 uint64_t machine_available_memory(const std::string& root = "");
 
+// Bytes that this process holds (VmHWM, RssAnon, RssFile); 0 where the system does not say.
+struct ResidentMemory {
+  uint64_t peak = 0;       // since it began, pages of files included
+  uint64_t anonymous = 0;  // now
+  uint64_t file = 0;       // now, pages of mapped files: the program's own among them
+};
+ResidentMemory resident_memory(const std::string& root = "");
+
 // Processors' worth of time under the tightest control-group quota (v2 and v1); infinity where nothing limits.
 double cgroup_cpu_quota(const std::string& root = "");
 

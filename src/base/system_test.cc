@@ -35,6 +35,18 @@ TEST_F(SystemTest, MemoryOfTheMachine) {
   EXPECT_EQ(machine_available_memory(root_), uint64_t{4000000} * 1024);
 }
 
+TEST_F(SystemTest, MemoryOfTheProcess) {
+  EXPECT_EQ(resident_memory(root_).peak, 0u);
+  put("/proc/self/status", "Name:\tx\nVmHWM:\t    3000 kB\nRssAnon:\t    1000 kB\nRssFile:\t     500 kB\n");
+  const ResidentMemory held = resident_memory(root_);
+  EXPECT_EQ(held.peak, 3000u * 1024);
+  EXPECT_EQ(held.anonymous, 1000u * 1024);
+  EXPECT_EQ(held.file, 500u * 1024);
+  const ResidentMemory own = resident_memory();
+  EXPECT_GT(own.anonymous, 0u);
+  EXPECT_GE(own.peak, own.anonymous);
+}
+
 TEST_F(SystemTest, MemoryUnderTheTightestGroup) {
   put("/proc/self/cgroup", "0::/user/app\n");
   put("/sys/fs/cgroup/user/app/memory.max", "max\n");

@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/system.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
 #include "cli/json_text.h"
@@ -40,6 +41,7 @@ std::vector<SpeedTest> plan_tests(const BenchFlags& flags) {
 }
 
 ordered_json result_json(const BenchFlags& flags, const Model& model, const SpeedResult& r) {
+  const ResidentMemory held = resident_memory();
   return {{"model", flags.model.model},
           {"test", r.test.name()},
           {"depth", r.test.depth},
@@ -49,7 +51,8 @@ ordered_json result_json(const BenchFlags& flags, const Model& model, const Spee
           {"compute", flags.model.compute},
           {"kv", flags.model.kv},
           {"weight_bytes_per_token", model.weight_bytes_per_token()},
-          {"tokens_per_second", {{"median", r.median}, {"min", r.min}, {"max", r.max}}}};
+          {"tokens_per_second", {{"median", r.median}, {"min", r.min}, {"max", r.max}}},
+          {"resident_bytes", {{"peak", held.peak}, {"anonymous", held.anonymous}, {"file", held.file}}}};
 }
 
 Result<int> bench_model(const BenchFlags& flags) {
@@ -82,6 +85,8 @@ Result<int> bench_model(const BenchFlags& flags) {
       return kExitBrokenPipe;
     }
   }
+  if (table && !write_out(fmt::format("{:>8} {}\n", "memory", human_bytes(resident_memory().peak) + " at most")))
+    return kExitBrokenPipe;
   if (!table && !write_out(json_text(all, 2))) return kExitBrokenPipe;
   return kExitOk;
 }

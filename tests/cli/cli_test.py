@@ -332,7 +332,9 @@ class Bench(CliCase):
             self.assertEqual([(r["test"], r["depth"], r["batch"]) for r in results],
                              [(test, depth, batch) for depth in (0, 16) for batch in (1, 3) for test in ("pp8", "pp16", "tg4")])
             for result in results:
-                self.assertLessEqual({"model", "test", "depth", "batch", "threads", "isa", "compute", "kv", "tokens_per_second"}, set(result))
+                self.assertLessEqual({"model", "test", "depth", "batch", "threads", "isa", "compute", "kv",
+                                      "tokens_per_second", "resident_bytes"}, set(result))
+                self.assertGreaterEqual(result["resident_bytes"]["peak"], result["resident_bytes"]["anonymous"])
                 speed = result["tokens_per_second"]
                 self.assertEqual(set(speed), {"median", "min", "max"})
                 self.assertTrue(0 < speed["min"] <= speed["median"] <= speed["max"])
