@@ -19,49 +19,53 @@ count_results() {  # EXIT_CODE LOG RESULTS
   python3 "$root/scripts/count_results.py" "$@"
 }
 
-# in_shards NAME COMMAND...: a GoogleTest program as one process a core, each with its share of the cases. What measures
-# the machine stays whole.
-in_shards() {
-  local name=$1 shards shard jobs=() status=0
-  shift
-  shards=$(nproc)
-  [[ $name != *-limits* ]] || shards=1
-  for ((shard = 0; shard < shards; ++shard)); do
-    GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard timeout --foreground -k 10 "$program_limit_s" "$@" \
-      --gtest_output="json:$results/$name-$shard.json" &
-    jobs+=($!)
-  done
-  for shard in "${jobs[@]}"; do wait "$shard" || status=1; done
-  return $status
-}
-
-# gtest PRESET FOLDER [NAME=VALUE...]: builds FOLDER's test program and runs it; $label sets its results apart
-gtest() {
-  local preset=$1 folder=$2 where program
-  local runner=()
-  shift 2
-  [ "$preset" != aarch64 ] || runner=(qemu-aarch64 -L /usr/aarch64-linux-gnu -E "LD_LIBRARY_PATH=$root/build/aarch64-sysroot/usr/lib/aarch64-linux-gnu")
-  build_preset "$preset" "${folder}_test"
+# Finds FOLDER's test program of a preset.
+test_program() {  # PRESET FOLDER
+  local where
   for where in src tests; do
-    program=$root/build/$preset/$where/$folder/${folder}_test
-    [ -x "$program" ] || continue
-    in_shards "$preset-$folder${label:+-$label}" env "$@" "${runner[@]}" "$program" --gtest_brief=1
-    return
+    [ ! -x "$root/build/$1/$where/$2/${2}_test" ] || { echo "$root/build/$1/$where/$2/${2}_test"; return; }
   done
-  echo "there is no program ${folder}_test"
+  echo "there is no program ${2}_test" >&2
   return 1
 }
 
-# gtests PRESET FOLDER,FOLDER... [NAME=VALUE...]: several, all of them even when one fails
+# One process's share of the cases of a GoogleTest program; $label sets its results apart.
+gtest_shard() {  # PRESET FOLDER SHARD SHARDS [NAME=VALUE...]
+  local preset=$1 folder=$2 shard=$3 shards=$4 program
+  local runner=() name=$preset-$folder${label:+-$label}-$shard
+  shift 4
+  program=$(test_program "$preset" "$folder") || return
+  [ "$preset" != aarch64 ] || runner=(qemu-aarch64 -L /usr/aarch64-linux-gnu -E "LD_LIBRARY_PATH=$root/build/aarch64-sysroot/usr/lib/aarch64-linux-gnu")
+  GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard timeout --foreground -k 10 "$program_limit_s" env "$@" \
+    "${runner[@]}" "$program" --gtest_brief=1 --gtest_output="json:$results/$name.json"
+}
+
+# gtests PRESET FOLDER,FOLDER... [NAME=VALUE...]: builds the folders' test programs and runs them, all even when one fails.
+# Each runs as a process a core, and as many processes at once: what measures the machine runs whole and alone.
 gtests() {
-  local preset=$1 folder status=0
-  local folders=${2//,/ }
+  local preset=$1 cores shards folder shard log status=0
+  local folders=${2//,/ } logs=$results/shards${label:+-$label}
   shift 2
+  cores=$(nproc)
+  mkdir -p "$logs"
   # shellcheck disable=SC2046,SC2086  # a build that fails is told by the folder that misses its program
   (build_preset "$preset" -k 0 $(printf '%s_test ' $folders))
   for folder in $folders; do
-    echo "== $folder"
-    (gtest "$preset" "$folder" "$@") || { echo "== $folder failed"; status=1; }
+    shards=$cores
+    [ "$folder" != limits ] || { wait; shards=1; }
+    for ((shard = 0; shard < shards; ++shard)); do
+      while [ "$(jobs -pr | wc -l)" -ge "$cores" ]; do wait -n; done
+      (gtest_shard "$preset" "$folder" $shard $shards "$@" || : >"$logs/$folder.failed") >"$logs/$folder.$shard" 2>&1 &
+    done
+    [ "$folder" != limits ] || wait
+  done
+  wait
+  for log in "$logs"/*.[0-9]*; do
+    echo "== ${log##*/}"
+    cat "$log"
+  done
+  for log in "$logs"/*.failed; do
+    [ ! -e "$log" ] || { echo "== ${log##*/}"; status=1; }
   done
   return $status
 }

