@@ -19,6 +19,7 @@
 
 namespace kinglet {
 
+class PackingArena;  // kernels/packing_arena.h
 struct KernelTable;  // one instruction set's functions (kernels/table.h)
 const KernelTable& kernel_table(IsaLevel level);
 
@@ -54,7 +55,7 @@ class PackedMatrix {
 
  private:
   friend Result<std::vector<PackedMatrix>> pack_matrices(const Compute&, std::span<const TensorView>, RowDecoder,
-                                                         std::span<const int32_t>);
+                                                         std::span<const int32_t>, PackingArena*);
   DType dtype_ = DType::kF32;
   int64_t rows_ = 0, columns_ = 0;
   bool widened_ = false;
@@ -69,10 +70,11 @@ class PackedMatrix {
 Result<PackedMatrix> pack_matrix(const Compute& compute, const TensorView& tensor, RowDecoder decode,
                                  std::span<const int32_t> row_order = {});
 
-// The same for many matrices (a layer's experts, heads) into one allocation: systems limit the number of maps, and an
-// allocation is rounded up to 2 MiB. `row_order` applies to each.
+// The same for many matrices (a layer's experts, heads), one behind the other, in memory of the arena or else in one
+// allocation of their own. `row_order` applies to each.
 Result<std::vector<PackedMatrix>> pack_matrices(const Compute& compute, std::span<const TensorView> tensors,
-                                                RowDecoder decode, std::span<const int32_t> row_order = {});
+                                                RowDecoder decode, std::span<const int32_t> row_order = {},
+                                                PackingArena* arena = nullptr);
 
 // Rows [first, first + rows) of a tensor, leading dimensions folded, as a tensor of two dimensions: an expert of a
 // stack. Nothing is copied. kInvalid where the tensor has no such rows, or other data than its shape says.

@@ -6,6 +6,7 @@
 
 #include "formats/decode.h"
 #include "kernels/math.h"
+#include "kernels/packing_arena.h"
 
 namespace kinglet {
 namespace {
@@ -75,7 +76,8 @@ class Packer {
         model_(model),
         progress_(progress),
         notes_(notes),
-        total_(packed_weight_bytes(model)) {}
+        total_(packed_weight_bytes(model)),
+        arena_(total_) {}
 
   Result<ModelWeights> run() {
     ModelWeights weights;
@@ -170,7 +172,7 @@ class Packer {
         slices.push_back(std::move(slice));
       }
     }
-    KL_TRY(to, pack_matrices(compute_, slices, decode_row, stored.order));
+    KL_TRY(to, pack_matrices(compute_, slices, decode_row, stored.order, &arena_));
     for (const BoundTensor& bound : bounds) checkpoint_.release(bound.tensor->data);  // no second copy stays resident
     for (const PackedMatrix& matrix : to) done_ += matrix.bytes();
     if (to.front().widened()) widened_.insert(std::string(dtype_info(bounds.front().tensor->dtype).name));
@@ -185,6 +187,7 @@ class Packer {
   std::vector<std::string>& notes_;
   std::set<std::string> widened_;
   uint64_t total_, done_ = 0;
+  PackingArena arena_;
 };
 
 }  // namespace

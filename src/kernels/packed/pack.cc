@@ -7,6 +7,7 @@
 #include "kernels/ops.h"
 #include "kernels/packed/layout.h"
 #include "kernels/packed/pack_blocks.h"
+#include "kernels/packing_arena.h"
 
 namespace kinglet {
 namespace {
@@ -107,7 +108,8 @@ Result<TensorView> slice_rows(const TensorView& tensor, int64_t first, int64_t r
 }
 
 Result<std::vector<PackedMatrix>> pack_matrices(const Compute& compute, std::span<const TensorView> tensors,
-                                                RowDecoder decode, std::span<const int32_t> row_order) {
+                                                RowDecoder decode, std::span<const int32_t> row_order,
+                                                PackingArena* arena) {
   std::vector<PackedMatrix> matrices(tensors.size());
   std::vector<int64_t> first_block;  // of each matrix, in the order of all; then their number
   uint64_t bytes = 0;
@@ -133,8 +135,9 @@ Result<std::vector<PackedMatrix>> pack_matrices(const Compute& compute, std::spa
     blocks += row_blocks(m.rows_);
   }
   first_block.push_back(blocks);
-  KL_TRY(AlignedBuffer buffer, AlignedBuffer::allocate(bytes));
-  auto* out = buffer.as<uint8_t>();
+  PackingArena own(bytes);
+  KL_TRY(const PackingArena::Part part, (arena != nullptr ? *arena : own).take(bytes));
+  auto* out = reinterpret_cast<uint8_t*>(part.data);
   compute.pool->parallel_for(blocks, 1, [&](int64_t first, int64_t last) {
     size_t i =
         static_cast<size_t>(std::upper_bound(first_block.begin(), first_block.end(), first) - first_block.begin() - 1);
@@ -144,8 +147,10 @@ Result<std::vector<PackedMatrix>> pack_matrices(const Compute& compute, std::spa
       pack_block({tensors[i], decode, row_order}, m.dtype(), m.rows(), block - first_block[i], out + m.offset_);
     }
   });
-  const auto storage = std::make_shared<const AlignedBuffer>(std::move(buffer));
-  for (PackedMatrix& m : matrices) m.storage_ = storage;
+  for (PackedMatrix& m : matrices) {
+    m.storage_ = part.storage;
+    m.offset_ += part.offset;
+  }
   return matrices;
 }
 
