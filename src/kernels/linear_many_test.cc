@@ -1,10 +1,12 @@
 // linear_many and matrices packed together, against the definition of a single product.
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <random>
 
 #include "base/half.h"
 #include "kernels/ops_experts.h"
+#include "kernels/packing_arena.h"
 #include "kernels/ref/linear_ref.h"
 #include "kernels/rows_test_support.h"
 
@@ -160,6 +162,30 @@ TEST(PackMatrices, LieInOneAllocationEachAligned) {
   for (size_t i = 0; i < 5; ++i) {
     EXPECT_EQ((*packed)[i].bytes(), packed_matrix_bytes(DType::kQ8_0, 19, 96));
     EXPECT_EQ((*packed)[i].data() - (*packed)[0].data(), static_cast<int64_t>(i) * 4096);
+  }
+}
+
+TEST(PackMatrices, InAnArenaTheyLieBehindThoseOfEarlierCalls) {
+  Random random(35);
+  ThreadPool pool(3);
+  const Compute compute = {&kernel_table(available_isa_levels().back()), &pool};
+  const Stack stack = make_stack(DType::kQ8_0, 5, 19, 96, random);
+  const std::vector<TensorView> slices = slices_of(stack.view);
+  const Result<std::vector<PackedMatrix>> alone = pack_matrices(compute, slices, nullptr);
+  std::vector<std::vector<PackedMatrix>> calls;
+  {
+    PackingArena arena(10 * 4096);
+    for (int i = 0; i < 2; ++i) {
+      Result<std::vector<PackedMatrix>> packed = pack_matrices(compute, slices, nullptr, {}, &arena);
+      ASSERT_TRUE(packed.ok());
+      calls.push_back(*std::move(packed));
+    }
+  }
+  ASSERT_TRUE(alone.ok());
+  for (size_t i = 0; i < 10; ++i) {
+    const PackedMatrix& matrix = calls[i / 5][i % 5];
+    EXPECT_EQ(matrix.data() - calls[0][0].data(), static_cast<int64_t>(i) * 4096);
+    EXPECT_EQ(std::memcmp(matrix.data(), (*alone)[i % 5].data(), matrix.bytes()), 0);
   }
 }
 
