@@ -17,6 +17,9 @@ only() { grep -x "${@/#/-e}" | paste -sd, ; }
 # judge the golden values, or a library in Rust, rather than the program.
 quick=(KINGLET_TEST_LEVEL=default 'GTEST_FILTER=-*RealModel*:*Sensitivity*:Real/TokenizerGolden.*')
 
+# Kernels' tests of numbers: threads have others.
+one_thread='*LinearTest.AnyShape*:*LinearTest.ExtremeValues*:*LinearTest.NotFinite*:Rows.*:Attention.IsThe*:Attention.EncodersSee*'
+
 define_parts() {
   local folder file
   local all bits threads compute
@@ -57,7 +60,7 @@ define_parts() {
     part full clang "the same by clang 19, release" gtests clang kernels,bits "${quick[@]}"
   }
   part full asan "AddressSanitizer, UndefinedBehaviorSanitizer" gtests asan "$all" "${quick[@]}"
-  part full tsan "ThreadSanitizer" gtests tsan "$threads" "${quick[@]}"
+  part full tsan "ThreadSanitizer" gtests tsan "$threads" "${quick[@]}:$one_thread"
   [ ! -e "$root/fuzz/CMakeLists.txt" ] || part full fuzz "20 seconds of every fuzz target" test_fuzzers 20
   part full aarch64 "64-bit ARM under qemu-user: $compute" test_aarch64 "$compute"
 
