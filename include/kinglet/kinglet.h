@@ -119,6 +119,7 @@ struct Answer {
   std::vector<int32_t> tokens;
   enum class End { kStop, kLength, kCancelled } end = End::kStop;
   int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;      // of the prompt, those that an earlier text began with, too
   double prompt_seconds = 0.0;    // until the first token was chosen
   double generate_seconds = 0.0;  // from then on
   int64_t drafted_tokens = 0;     // suggested ahead of their turn and checked (LoadOptions::speculate)

@@ -50,6 +50,7 @@ Result<PageId> BlockPool::allocate() {
   }
   // A page that was never handed out is zero already: its slab came so from the system, untouched.
   references_.push_back(1);
+  kept_.push_back(false);
   ++used_;
   return static_cast<PageId>(next);
 }
@@ -60,14 +61,32 @@ bool BlockPool::in_use(PageId id) const {
 
 void BlockPool::retain(PageId id) {
   KL_CHECK(in_use(id), "retain() of a page that is free");
+  if (kept_[static_cast<size_t>(id)] && references_[static_cast<size_t>(id)] == 1) --only_kept_;
   ++references_[static_cast<size_t>(id)];
 }
 
 void BlockPool::release(PageId id) {
   KL_CHECK(in_use(id), "release() of a page that is free");
-  if (--references_[static_cast<size_t>(id)] > 0) return;
+  const int64_t left = --references_[static_cast<size_t>(id)];
+  const bool kept = kept_[static_cast<size_t>(id)];
+  KL_CHECK(left > 0 || !kept, "release() of the cache's reference");
+  if (kept && left == 1) ++only_kept_;
+  if (left > 0) return;
   free_.push_back(id);
   --used_;
+}
+
+void BlockPool::keep(PageId id) {
+  retain(id);
+  KL_CHECK(!kept_[static_cast<size_t>(id)], "keep() of a page that is kept already");
+  kept_[static_cast<size_t>(id)] = true;
+}
+
+void BlockPool::drop(PageId id) {
+  KL_CHECK(in_use(id) && kept_[static_cast<size_t>(id)], "drop() of a page that is not kept");
+  if (references_[static_cast<size_t>(id)] == 1) --only_kept_;
+  kept_[static_cast<size_t>(id)] = false;
+  release(id);
 }
 
 std::byte* BlockPool::page_data(PageId id) const {

@@ -14,6 +14,7 @@ class PageList {
  public:
   int64_t size() const { return static_cast<int64_t>(ids_.size()); }
   std::span<std::byte* const> data() const { return data_; }
+  PageId id(int64_t index) const { return ids_[static_cast<size_t>(index)]; }
 
   // Brings the list to `count` pages, if it has fewer. What it got before an error stays.
   Status grow(BlockPool& pool, int64_t count) {
@@ -23,6 +24,16 @@ class PageList {
       data_.push_back(pool.page_data(page));
     }
     return {};
+  }
+  // Takes over the caller's reference to `page`, as the next one; or in place of the one at `index`, whose reference is
+  // the caller's affair.
+  void append(const BlockPool& pool, PageId page) {
+    ids_.push_back(page);
+    data_.push_back(pool.page_data(page));
+  }
+  void replace(const BlockPool& pool, int64_t index, PageId page) {
+    ids_[static_cast<size_t>(index)] = page;
+    data_[static_cast<size_t>(index)] = pool.page_data(page);
   }
   // Gives all back.
   void release(BlockPool& pool) {

@@ -88,10 +88,11 @@ std::optional<std::string> length_note(const Answer& answer, const AnswerOptions
 std::string speed_text(const RequestStats& s) {
   const std::string drafts =
       s.drafted_tokens == 0 ? "" : fmt::format(", {} of {} drafted ones accepted", s.accepted_tokens, s.drafted_tokens);
+  const std::string cached = s.cached_tokens == 0 ? "" : fmt::format(" ({} of them cached)", s.cached_tokens);
   return fmt::format(
-      "prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s{}; first token after {:.2f} s; seed {}",
-      s.prompt_tokens, s.prompt_tokens_per_second(), s.generated_tokens, s.generated_tokens_per_second(), drafts,
-      s.first_token_seconds, s.seed);
+      "prompt {} tokens{}, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s{}; first token after {:.2f} s; seed {}",
+      s.prompt_tokens, cached, s.prompt_tokens_per_second(), s.generated_tokens, s.generated_tokens_per_second(),
+      drafts, s.first_token_seconds, s.seed);
 }
 
 }  // namespace kinglet::cli

@@ -102,6 +102,7 @@ Result<int> finish(const Answer& answer, const RunFlags& flags, const AnswerOpti
                                   {"reasoning", answer.reasoning},
                                   {"finish_reason", reason},
                                   {"prompt_tokens", s.prompt_tokens},
+                                  {"cached_tokens", s.cached_tokens},
                                   {"generated_tokens", s.generated_tokens},
                                   {"drafted_tokens", s.drafted_tokens},
                                   {"accepted_tokens", s.accepted_tokens},

@@ -75,6 +75,7 @@ Answer answer_of(const FinishInfo& finish, Answer answer) {
   }
   const RequestStats& stats = finish.stats;
   answer.prompt_tokens = stats.prompt_tokens;
+  answer.cached_tokens = stats.cached_tokens;
   answer.drafted_tokens = stats.drafted_tokens;
   answer.accepted_tokens = stats.accepted_tokens;
   if (stats.first_token_seconds >= 0.0) {

@@ -17,9 +17,9 @@ namespace kinglet {
 
 struct Engine::State {
   State(std::unique_ptr<StepModel> model, BlockPool pages, StatePool states, const SchedulerLimits& scheduling,
-        const SpeculationOptions& speculation)
+        const PrefixCacheLimits& caching, const SpeculationOptions& speculation)
       : mailbox(std::make_shared<Mailbox>()),
-        worker(std::move(model), std::move(pages), std::move(states), scheduling, speculation, mailbox) {}
+        worker(std::move(model), std::move(pages), std::move(states), scheduling, caching, speculation, mailbox) {}
 
   std::shared_ptr<Mailbox> mailbox;
   EngineThread worker;
@@ -93,7 +93,14 @@ Result<std::unique_ptr<Engine>> Engine::create(std::unique_ptr<StepModel> model,
   KL_TRY(BlockPool pages, BlockPool::create(model->page_bytes(), limits.pages));
   // With drafts each sequence may keep a second state, as it was before them.
   const int64_t states_each = options.speculation.on() ? 2 : 1;
-  KL_TRY(StatePool states, StatePool::create(model->state_bytes(), limits.max_running * states_each));
+  PrefixCacheLimits caching;
+  caching.on = options.prefix_cache;
+  caching.page_positions = limits.page_positions;
+  caching.most_states = !options.prefix_cache     ? 0
+                        : options.kept_states < 0 ? most_kept_states(options.max_sequences)
+                                                  : options.kept_states;
+  KL_TRY(StatePool states,
+         StatePool::create(model->state_bytes(), limits.max_running * states_each + caching.most_states));
   const int64_t in_pool = limits.pages * limits.page_positions;
   const int64_t context = std::min(model->context(), in_pool);
   std::string reason = options.context_reason;
@@ -104,8 +111,8 @@ Result<std::unique_ptr<Engine>> Engine::create(std::unique_ptr<StepModel> model,
     reason = std::to_string(context) + " tokens: what the model was loaded for";
   }
   const int64_t vocabulary = model->vocabulary();
-  auto state =
-      std::make_shared<State>(std::move(model), std::move(pages), std::move(states), limits, options.speculation);
+  auto state = std::make_shared<State>(std::move(model), std::move(pages), std::move(states), limits, caching,
+                                       options.speculation);
   state->limits = {vocabulary, context, tokenizer.get()};
   state->tokenizer = std::move(tokenizer);
   state->most_unfinished = options.max_sequences + options.max_waiting;

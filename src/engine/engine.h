@@ -37,14 +37,26 @@ struct EngineOptions {
   uint64_t kv_bytes = 0;       // for KV pages in all; 0: enough for max_sequences full contexts
   int64_t step_tokens = 0;     // in a step; 0: what the model takes
   std::string context_reason;  // why context() is what it is, for people
+  bool prefix_cache = true;    // a text that begins as an earlier one did goes on from there
+  int64_t kept_states = -1;  // snapshots for it, of models with recurrent states; -1: as many as max_sequences asks for
   SpeculationOptions speculation;
 };
 
+// Snapshots of recurrent states that serve so many sequences well: the ends of two prompts and answers each, and more
+// where few share them.
+constexpr int64_t most_kept_states(int64_t max_sequences) {
+  return max_sequences < 4 ? 8 : 2 * max_sequences;
+}
+
 struct EngineStats {
   int64_t running = 0, waiting = 0;
-  int64_t pages = 0, pages_used = 0;  // as of the last step
+  int64_t pages = 0, pages_used = 0;  // as of the last step; used by requests that run
   int64_t steps = 0, prompt_tokens = 0, generated_tokens = 0, preemptions = 0;
   int64_t drafted_tokens = 0, accepted_tokens = 0;  // speculation
+  // The prefix cache: sequences that asked when they began (again, after a preemption), their tokens, and those of them
+  // that were found computed; what it holds now, pages in use among it; pages it gave up for others so far.
+  int64_t cache_queries = 0, cache_queried_tokens = 0, cache_hit_tokens = 0;
+  int64_t cache_pages = 0, cache_states = 0, cache_evictions = 0;
   int64_t finished = 0, failed = 0, cancelled = 0;
 };
 

@@ -15,11 +15,12 @@ constexpr int64_t kMostRepeated = 4;
 }  // namespace
 
 EngineThread::EngineThread(std::unique_ptr<StepModel> model, BlockPool pages, StatePool states,
-                           const SchedulerLimits& limits, const SpeculationOptions& speculation,
-                           std::shared_ptr<Mailbox> mailbox)
+                           const SchedulerLimits& limits, const PrefixCacheLimits& caching,
+                           const SpeculationOptions& speculation, std::shared_ptr<Mailbox> mailbox)
     : model_(std::move(model)),
       pages_(std::move(pages)),
       states_(std::move(states)),
+      cache_(caching, pages_, states_),
       scheduler_(limits),
       mailbox_(std::move(mailbox)),
       speculation_(speculation, states_.state_bytes() > 0) {
@@ -91,7 +92,13 @@ void EngineThread::finish(Entry entry, Event event) {
       ++stats_.failed;
       break;
   }
-  entry->second.sequence->release_memory(pages_, states_);
+  // What an error leaves is not to be trusted.
+  Sequence& sequence = *entry->second.sequence;
+  if (event.finish->reason == FinishReason::kError) {
+    cache_.discard(sequence);
+  } else {
+    cache_.retire(sequence);
+  }
   scheduler_.remove(entry->first);
   speculation_.forget(entry->first);
   const std::shared_ptr<Ticket> ticket = std::move(entry->second.ticket);
@@ -102,7 +109,7 @@ void EngineThread::finish(Entry entry, Event event) {
 }
 
 void EngineThread::step() {
-  StepPlan plan = scheduler_.plan_step();
+  StepPlan plan = scheduler_.plan_step([this](SequenceId id) { return cache_.begin(*running_.at(id).sequence); });
   if (plan.empty()) return;
   prepare(&plan);
   if (plan.empty()) return;
@@ -119,9 +126,9 @@ void EngineThread::step() {
   if (const Status intact = model_->intact(); !intact.ok()) return fail_all(intact.error());
   scheduler_.advance(plan);
   ++stats_.steps;
-  stats_.pages_used = pages_.used();
   const int64_t generated = stats_.generated_tokens;
   choose(plan, logits);
+  share(plan);
   if (!timed) return;
   decodes.chosen = stats_.generated_tokens - generated;
   decodes.seconds = std::chrono::duration<double>(Sequence::Clock::now() - begun).count();
@@ -158,7 +165,7 @@ bool EngineThread::place_drafts(StepPlan* plan, size_t index, std::span<const in
   if (!sequence.keep_state(states_).ok()) return false;  // no memory for it: the step goes without
   const int64_t granted = scheduler_.add_drafts(plan, index, static_cast<int64_t>(draft.size()));
   if (granted == 0) return false;
-  if (!sequence.grow_pages(pages_, slice.pages).ok()) {
+  if (!cache_.grow(sequence, slice.pages).ok()) {
     scheduler_.take_back_drafts(plan, index, std::ssize(sequence.page_data()));
     return false;
   }
@@ -174,7 +181,7 @@ bool EngineThread::place_drafts(StepPlan* plan, size_t index, std::span<const in
 Status EngineThread::take_memory(Sequence& sequence, int64_t pages) {
   const Status state = sequence.take_state(states_);
   if (!state.ok()) return state.error().with_context("memory for the recurrent state");
-  const Status grown = sequence.grow_pages(pages_, pages);
+  const Status grown = cache_.grow(sequence, pages);
   if (!grown.ok()) return grown.error().with_context("memory for the KV cache");
   return {};
 }
@@ -183,7 +190,7 @@ Status EngineThread::take_memory(Sequence& sequence, int64_t pages) {
 void EngineThread::prepare(StepPlan* plan) {
   for (SequenceId id : plan->preempted) {
     Sequence& sequence = *running_.at(id).sequence;
-    sequence.release_memory(pages_, states_);
+    cache_.retire(sequence);
     sequence.mark_preempted();
     ++stats_.preemptions;
   }
@@ -226,7 +233,8 @@ std::span<const float> EngineThread::forward(const StepPlan& plan) {
 void EngineThread::choose(const StepPlan& plan, std::span<const float> logits) {
   const auto vocabulary = static_cast<size_t>(model_->vocabulary());
   for (const PlannedSlice& planned : plan.slices) {
-    const Sequence& sequence = *running_.at(planned.id).sequence;
+    Sequence& sequence = *running_.at(planned.id).sequence;
+    sequence.cached().computed = planned.first_position + planned.tokens - planned.drafts;
     stats_.prompt_tokens += std::clamp<int64_t>(sequence.prompt_tokens() - planned.first_position, 0, planned.tokens);
     if (!planned.samples) continue;
     std::span<const int32_t> drafts;
@@ -250,15 +258,16 @@ int64_t EngineThread::choose_for(const PlannedSlice& planned, std::span<const in
     stats_.generated_tokens += static_cast<int64_t>(event.tokens.size());
     const bool holds = !event.tokens.empty() && event.tokens.back() == draft;
     stats_.accepted_tokens += holds ? 1 : 0;
+    const int64_t accepted = static_cast<int64_t>(i) + (holds ? 1 : 0);
     if (event.finish) {
+      settle(planned, accepted, sequence);
       finish(entry, std::move(event));
-      return static_cast<int64_t>(i) + (holds ? 1 : 0);
+      return accepted;
     }
     entry->second.ticket->push(std::move(event));
     if (holds) continue;
-    const auto accepted = static_cast<int64_t>(i);
+    settle(planned, accepted, sequence);
     if (i < drafts.size() && sequence.state_data() != nullptr) {
-      sequence.restore_state(states_);
       scheduler_.append_and_repeat(planned, accepted);
     } else {
       scheduler_.append_token(planned.id, accepted);
@@ -267,10 +276,36 @@ int64_t EngineThread::choose_for(const PlannedSlice& planned, std::span<const in
   }
 }
 
+// How much of the text pages and state are final for, `accepted` of the slice's drafts being right. A state that has
+// seen wrong ones goes back to before the slice.
+void EngineThread::settle(const PlannedSlice& planned, int64_t accepted, Sequence& sequence) {
+  CachedText& cached = sequence.cached();
+  if (accepted < planned.drafts && sequence.state_data() != nullptr) {
+    sequence.restore_state(states_);
+    cached.computed = planned.first_position;
+  } else {
+    cached.computed = planned.first_position + planned.tokens - planned.drafts + accepted;
+  }
+}
+
+// What the step computed of sequences that go on.
+void EngineThread::share(const StepPlan& plan) {
+  for (const PlannedSlice& slice : plan.slices) {
+    const auto entry = running_.find(slice.id);
+    if (entry == running_.end()) continue;
+    if (slice.cut) {
+      cache_.share_state(*entry->second.sequence);
+    } else {
+      cache_.share(*entry->second.sequence);
+    }
+  }
+}
+
 void EngineThread::fail_all(const Error& error) {
   while (!running_.empty()) {
     finish(running_.begin(), running_.begin()->second.sequence->end(FinishReason::kError, error));
   }
+  cache_.clear();
 }
 
 void EngineThread::cancel_all() {
@@ -282,7 +317,7 @@ void EngineThread::cancel_all() {
 void EngineThread::publish() {
   stats_.running = scheduler_.running();
   stats_.waiting = scheduler_.waiting();
-  stats_.pages_used = pages_.used();
+  cache_.fill(&stats_);
   const std::lock_guard lock(mailbox_->mutex);
   mailbox_->stats = stats_;
   mailbox_->unfinished -= std::exchange(newly_finished_, 0);

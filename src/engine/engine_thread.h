@@ -9,6 +9,7 @@
 #include "cache/block_pool.h"
 #include "cache/state_pool.h"
 #include "engine/generation.h"
+#include "engine/prefix_cache.h"
 #include "engine/scheduler.h"
 #include "engine/speculation.h"
 #include "engine/step_model.h"
@@ -18,7 +19,8 @@ namespace kinglet {
 class EngineThread {
  public:
   EngineThread(std::unique_ptr<StepModel> model, BlockPool pages, StatePool states, const SchedulerLimits& limits,
-               const SpeculationOptions& speculation, std::shared_ptr<Mailbox> mailbox);
+               const PrefixCacheLimits& caching, const SpeculationOptions& speculation,
+               std::shared_ptr<Mailbox> mailbox);
 
   // Works until the mailbox says stop, or is closed and nothing is left to do.
   void run();
@@ -45,6 +47,8 @@ class EngineThread {
   std::span<const float> forward(const StepPlan& plan);
   void choose(const StepPlan& plan, std::span<const float> logits);
   int64_t choose_for(const PlannedSlice& planned, std::span<const int32_t> drafts, std::span<const float> logits);
+  void settle(const PlannedSlice& planned, int64_t accepted, Sequence& sequence);
+  void share(const StepPlan& plan);
   void finish(Entry entry, Event event);
   void cancel_all();
   void fail_all(const Error& error);
@@ -53,6 +57,7 @@ class EngineThread {
   std::unique_ptr<StepModel> model_;
   BlockPool pages_;
   StatePool states_;
+  PrefixCache cache_;
   Scheduler scheduler_;
   std::shared_ptr<Mailbox> mailbox_;
   std::map<SequenceId, Running> running_;  // and waiting: all that joined and did not finish

@@ -25,7 +25,8 @@ struct FakeModelOptions {
   int64_t page_positions = 8;
   int64_t max_step_tokens = 16;
   bool recurrent = true;              // false: a model without a state
-  bool drafts = false;                // true: positions may hold rejected drafts, which are written over
+  bool drafts = false;                // true: positions may hold something else, which is written over: rejected
+                                      // drafts, or the rest of a page that a prefix was copied from
   int32_t poison = -1;                // a token that makes all later logits NaN
   std::function<void()> before_step;  // on the engine thread
   // Overrides the logits; the history is prompt and answer so far.

@@ -78,7 +78,14 @@ Result<ContextChoice> choose_context(const MemoryPlan& plan, int64_t trained, in
   const uint64_t fixed = plan.weight_bytes + plan.rope_bytes + plan.working_bytes + states;
   // A tenth stays free, for everything that is no plan's business.
   const uint64_t usable = available - available / 10;
-  const uint64_t left = usable > fixed ? usable - fixed : 0;
+  uint64_t left = usable > fixed ? usable - fixed : 0;
+  ContextChoice choice;
+  if (engine.prefix_cache && plan.state_bytes > 0) {  // snapshots take an eighth of what is left at most
+    const auto most = static_cast<int64_t>(std::min<uint64_t>(left / 8 / plan.state_bytes, INT32_MAX));
+    const int64_t wanted_states = engine.kept_states < 0 ? most_kept_states(engine.max_sequences) : engine.kept_states;
+    choice.kept_states = std::min(most, wanted_states);
+    left -= static_cast<uint64_t>(choice.kept_states) * plan.state_bytes;
+  }
   const uint64_t kv_bytes = engine.kv_bytes != 0 ? std::min(engine.kv_bytes, left) : left;
   const uint64_t affordable_pages = plan.page_bytes == 0 ? 0 : kv_bytes / plan.page_bytes;
   const auto affordable =
@@ -95,7 +102,6 @@ Result<ContextChoice> choose_context(const MemoryPlan& plan, int64_t trained, in
                      std::to_string(least) + " tokens; " + megabytes(usable) + " can be used" +
                      (engine.kv_bytes != 0 ? " (" + megabytes(engine.kv_bytes) + " allowed for the context)" : "")};
   }
-  ContextChoice choice;
   choice.context = std::min(wanted, affordable);
   choice.kv_bytes = std::min(kv_bytes, pages_for(choice.context, page_positions) * plan.page_bytes * sequences);
   const std::string tokens = std::to_string(choice.context) + " tokens: ";
@@ -162,6 +168,7 @@ Result<std::unique_ptr<Engine>> load_engine(std::shared_ptr<const Checkpoint> ch
   EngineOptions engine_options = options.engine;
   const uint64_t pages = choice.kv_bytes / all.page_bytes;
   engine_options.kv_bytes = pages * plan.page_bytes;
+  engine_options.kept_states = choice.kept_states;
   engine_options.context_reason = choice.reason;
   if (options.draft) {  // before the large model: what is wrong with it shows at once
     KL_TRY(engine_options.speculation.drafter,

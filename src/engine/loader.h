@@ -25,13 +25,14 @@ struct LoadOptions {
 
 struct ContextChoice {
   int64_t context = 0;
-  uint64_t kv_bytes = 0;  // of the whole page pool
-  std::string reason;     // "8192 tokens: what the model was trained for", …
+  uint64_t kv_bytes = 0;    // of the whole page pool
+  int64_t kept_states = 0;  // snapshots of recurrent states, for the prefix cache
+  std::string reason;       // "8192 tokens: what the model was trained for", …
 };
 
 // The context and the memory for KV pages, from what the model needs (its recurrent states included, one for each of
-// max_sequences, two with speculation) and `available` bytes of memory. kResource, with the numbers, when not even a
-// short context fits, or when the one asked for does not.
+// max_sequences, two with speculation, and snapshots of them for the prefix cache) and `available` bytes of memory.
+// kResource, with the numbers, when not even a short context fits, or when the one asked for does not.
 Result<ContextChoice> choose_context(const MemoryPlan& plan, int64_t trained, int64_t page_positions,
                                      uint64_t available, int64_t asked, const EngineOptions& engine);
 

@@ -62,6 +62,23 @@ TEST(ChooseContext, RecurrentStatesOfAllSequencesAreCounted) {
   EXPECT_NE(refused.error().message.find("recurrent states 70 MiB"), std::string::npos) << refused.error().message;
 }
 
+TEST(ChooseContext, SnapshotsOfStatesTakeAnEighth) {
+  MemoryPlan plan = small_plan();
+  plan.state_bytes = mebibytes(2);
+  EngineOptions engine;
+  engine.max_sequences = 3;
+  auto choice = choose_context(plan, 131072, 64, mebibytes(200), 0, engine);
+  ASSERT_TRUE(choice.ok());
+  EXPECT_EQ(choice->kept_states, 4);  // an eighth of 180 less 110, less 6
+  EXPECT_EQ(choice->context, 56 * 64);
+  choice = choose_context(plan, 131072, 64, mebibytes(1000), 0, engine);
+  EXPECT_EQ(choice->kept_states, most_kept_states(3));
+  engine.prefix_cache = false;
+  choice = choose_context(plan, 131072, 64, mebibytes(200), 0, engine);
+  EXPECT_EQ(choice->kept_states, 0);
+  EXPECT_EQ(choice->context, 64 * 64);
+}
+
 TEST(ChooseContext, WhatWasAskedForOrAnErrorWithTheNumbers) {
   auto choice = choose_context(small_plan(), 2048, 64, mebibytes(1000), 4096, {});
   ASSERT_TRUE(choice.ok());

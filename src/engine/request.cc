@@ -23,7 +23,7 @@ const char* finish_reason_name(FinishReason reason) {
 }
 
 double RequestStats::prompt_tokens_per_second() const {
-  return rate(prompt_tokens, started_seconds, first_token_seconds);
+  return rate(prompt_tokens - cached_tokens, started_seconds, first_token_seconds);
 }
 
 double RequestStats::generated_tokens_per_second() const {

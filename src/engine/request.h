@@ -33,6 +33,7 @@ struct Request {
   // Thinking comes out apart, and neither stop strings nor the grammar concern it. With a grammar, a model thinks only
   // where the prompt opens the thinking.
   std::optional<Thinking> thinking;
+  std::string cache_scope;  // requests of the same scope share the computed beginnings of their texts
 };
 
 enum class FinishReason {
@@ -45,6 +46,7 @@ const char* finish_reason_name(FinishReason reason);  // "stop", "length", "canc
 
 struct RequestStats {
   int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;     // of the prompt, those that were found computed
   int64_t generated_tokens = 0;  // the stop token included
   int64_t drafted_tokens = 0;    // by speculation
   int64_t accepted_tokens = 0;   // of those, the ones that were chosen
@@ -54,7 +56,7 @@ struct RequestStats {
   double first_token_seconds = -1.0;  // its first token was chosen
   double finished_seconds = -1.0;
   uint64_t seed = 0;                           // the same request with this seed gives the same answer
-  double prompt_tokens_per_second() const;     // from start to first token; 0 where unknown
+  double prompt_tokens_per_second() const;     // computed, from start to first token; 0: unknown
   double generated_tokens_per_second() const;  // from the first token on; 0 where unknown
 };
 

@@ -51,6 +51,7 @@ void Scheduler::preempt(Entry entry, StepPlan* plan) {
   --running_;
   entry->second.pages = entry->second.computed = 0;
   entry->second.running = entry->second.decoding = false;
+  entry->second.cuts.clear();
 }
 
 int64_t Scheduler::room(Entry entry) const {
@@ -75,10 +76,15 @@ bool Scheduler::take_pages(Entry taker, int64_t positions, StepPlan* plan) {
   return true;
 }
 
+int64_t Scheduler::until_cut(const Sequence& sequence) {
+  return (sequence.cuts.empty() ? sequence.known : sequence.cuts.back()) - sequence.computed;
+}
+
 void Scheduler::plan_slice(Entry entry, int64_t tokens, StepPlan* plan) {
   const Sequence& sequence = entry->second;
-  plan->slices.push_back(
-      {entry->first, sequence.computed, tokens, sequence.pages, sequence.computed + tokens == sequence.known});
+  const int64_t end = sequence.computed + tokens;
+  plan->slices.push_back({entry->first, sequence.computed, tokens, sequence.pages, end == sequence.known, 0,
+                          !sequence.cuts.empty() && end == sequence.cuts.back()});
   budget_ -= tokens;
 }
 
@@ -107,32 +113,44 @@ void Scheduler::plan_prompts(StepPlan* plan) {
     const int64_t remaining = sequence.known - sequence.computed;
     if (remaining <= 1 || sequence.decoding || budget_ == 0) continue;
     // As much as fits without hurting anyone; a single token at the expense of others, so that it moves on.
-    const int64_t tokens = std::max<int64_t>(1, std::min({remaining, budget_, room(entry)}));
+    const int64_t tokens = std::max<int64_t>(1, std::min({until_cut(sequence), budget_, room(entry)}));
     if (!take_pages(entry, sequence.computed + tokens, plan)) break;
     plan_slice(entry, tokens, plan);
   }
 }
 
+void Scheduler::start(Entry entry, const CacheLookup& lookup) {
+  Sequence& sequence = entry->second;
+  sequence.running = true;
+  ++running_;
+  if (!lookup) return;
+  CachedStart start = lookup(entry->first);
+  KL_CHECK(start.computed >= 0 && start.computed < sequence.known, "the last known token is computed in any case");
+  sequence.computed = start.computed;
+  sequence.pages = pages_for(start.computed);
+  held_ += sequence.pages;
+  sequence.cuts.assign(start.cuts.rbegin(), start.cuts.rend());
+}
+
 // The oldest waiting sequences join while there is room in the step, and pages for all they know and one page more: a
 // sequence that could not even be read in would only be thrown out again.
-void Scheduler::admit(StepPlan* plan) {
+void Scheduler::admit(const CacheLookup& lookup, StepPlan* plan) {
   auto entry =
       std::find_if(sequences_.begin(), sequences_.end(), [](const auto& item) { return !item.second.running; });
   for (; entry != sequences_.end() && budget_ > 0 && running_ < limits_.max_running; ++entry) {
     Sequence& sequence = entry->second;
     const int64_t wanted = std::min(pages_for(sequence.known) + 1, pages_for(sequence.longest));
     if (wanted > free_pages() - reserved_) return;
-    sequence.running = true;
-    ++running_;
+    start(entry, lookup);
     plan->admitted.push_back(entry->first);
-    const int64_t tokens = std::min(sequence.known, budget_);
-    take_pages(entry, tokens, plan);
+    const int64_t tokens = std::min(until_cut(sequence), budget_);
+    take_pages(entry, sequence.computed + tokens, plan);
     plan_slice(entry, tokens, plan);
     reserved_ += wanted - sequence.pages;
   }
 }
 
-StepPlan Scheduler::plan_step() {
+StepPlan Scheduler::plan_step(const CacheLookup& lookup) {
   StepPlan plan;
   budget_ = limits_.step_tokens;
   plan_decodes(&plan);
@@ -142,7 +160,7 @@ StepPlan Scheduler::plan_step() {
   for (auto entry = sequences_.begin(); entry != sequences_.end() && entry->second.running; ++entry) {
     reserved_ += std::max<int64_t>(0, pages_for(entry->second.known) - entry->second.pages);
   }
-  if (plan.preempted.empty()) admit(&plan);
+  if (plan.preempted.empty()) admit(lookup, &plan);
   std::sort(plan.slices.begin(), plan.slices.end(),
             [](const PlannedSlice& a, const PlannedSlice& b) { return a.id < b.id; });
   return plan;
@@ -183,7 +201,9 @@ void Scheduler::advance(const StepPlan& plan) {
     const auto entry = sequences_.find(slice.id);
     KL_CHECK(entry != sequences_.end(), "a planned sequence is known until the step is over");
     KL_CHECK(entry->second.computed == slice.first_position, "a plan is carried out once");
-    entry->second.computed += slice.tokens - slice.drafts;
+    Sequence& sequence = entry->second;
+    sequence.computed += slice.tokens - slice.drafts;
+    while (!sequence.cuts.empty() && sequence.cuts.back() <= sequence.computed) sequence.cuts.pop_back();
   }
 }
 

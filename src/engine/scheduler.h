@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct PlannedSlice {
   int64_t pages = 0;     // the sequence holds from now on; the caller brings its list of pages to this length
   bool samples = false;  // the slice reaches the last known token: a next one is to be chosen
   int64_t drafts = 0;    // of the tokens, those behind the last known one
+  bool cut = false;      // it ends at one of the sequence's cuts
   bool operator==(const PlannedSlice&) const = default;
 };
 
@@ -44,6 +46,14 @@ struct StepPlan {
   bool empty() const { return slices.empty(); }
 };
 
+// What is known of a sequence that joins: it holds the pages of the first `computed` tokens (fewer than all) already.
+// Its slices end at the cuts (ascending, behind those) until all it knows is computed.
+struct CachedStart {
+  int64_t computed = 0;
+  std::vector<int64_t> cuts;
+};
+using CacheLookup = std::function<CachedStart(SequenceId)>;
+
 class Scheduler {
  public:
   explicit Scheduler(const SchedulerLimits& limits);
@@ -53,7 +63,8 @@ class Scheduler {
   Status add(SequenceId id, int64_t known, int64_t longest);
 
   // Plans a step and takes its pages; the caller runs it and reports with advance() before it plans the next.
-  StepPlan plan_step();
+  // `lookup` is asked once for each sequence that joins with it; without, all begin with nothing.
+  StepPlan plan_step(const CacheLookup& lookup = {});
 
   // Puts up to `count` drafts behind slice `index` of the plan just made, which `samples`. How many found room.
   int64_t add_drafts(StepPlan* plan, size_t index, int64_t count);
@@ -82,17 +93,20 @@ class Scheduler {
  private:
   struct Sequence {
     int64_t known = 0, computed = 0, longest = 0, pages = 0;
+    std::vector<int64_t> cuts;  // the next one last
     bool running = false;
     bool decoding = false;  // all it knows was computed once since it runs: its next step is due
   };
   using Entry = std::map<SequenceId, Sequence>::iterator;
   bool take_pages(Entry taker, int64_t positions, StepPlan* plan);
+  static int64_t until_cut(const Sequence& sequence);
   void plan_slice(Entry entry, int64_t tokens, StepPlan* plan);
   void preempt(Entry entry, StepPlan* plan);
   int64_t room(Entry entry) const;
   void plan_decodes(StepPlan* plan);
   void plan_prompts(StepPlan* plan);
-  void admit(StepPlan* plan);
+  void admit(const CacheLookup& lookup, StepPlan* plan);
+  void start(Entry entry, const CacheLookup& lookup);
 
   SchedulerLimits limits_;
   std::map<SequenceId, Sequence> sequences_;  // oldest first; every running one is older than every waiting one

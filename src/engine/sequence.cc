@@ -47,6 +47,7 @@ void Sequence::release_memory(BlockPool& pages, StatePool& states) {
   if (kept_state_ != kNoState) states.release(kept_state_);
   state_ = kept_state_ = kNoState;
   state_data_ = nullptr;
+  cached_ = {};
 }
 
 double Sequence::seconds() const {
@@ -55,6 +56,11 @@ double Sequence::seconds() const {
 
 void Sequence::mark_started() {
   if (stats_.started_seconds < 0.0) stats_.started_seconds = seconds();
+}
+
+// What a sequence finds when it comes back after a preemption, it computed itself.
+void Sequence::mark_cached(int64_t tokens) {
+  if (stats_.started_seconds < 0.0) stats_.cached_tokens = std::min(tokens, stats_.prompt_tokens);
 }
 
 bool Sequence::is_stop_token(int32_t token) const {

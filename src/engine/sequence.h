@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cache/page_list.h"
+#include "cache/prefix_tree.h"
 #include "cache/state_pool.h"
 #include "engine/request.h"
 #include "engine/stop_matcher.h"
@@ -20,6 +21,13 @@
 #include "text/tokenizer.h"
 
 namespace kinglet {
+
+// Where a sequence's text stands in the prefix tree, and how much of it is there.
+struct CachedText {
+  PrefixTree::Place place;
+  int64_t computed = 0;  // tokens whose positions in the pages are final, and which the state has seen
+  int64_t branch = 0;    // tokens of its beginning that some other text shares, in full pages
+};
 
 class Sequence {
  public:
@@ -41,11 +49,20 @@ class Sequence {
   std::span<std::byte* const> page_data() const { return pages_.data(); }
   std::byte* state_data() const { return state_data_; }  // null: none
 
+  // For the prefix cache.
+  const std::string& cache_scope() const { return request_.cache_scope; }
+  PageList& pages() { return pages_; }
+  CachedText& cached() { return cached_; }
+  const CachedText& cached() const { return cached_; }
+  StateId state() const { return state_; }
+  void set_state(StatePool& pool, StateId from) { pool.restore(state_, from); }
+
   // Keeps a copy of the state, for restore_state(). Nothing where there is no state. Errors as grow_pages().
   Status keep_state(StatePool& pool);
   void restore_state(StatePool& pool) { pool.restore(state_, kept_state_); }
 
   void mark_started();
+  void mark_cached(int64_t tokens);  // that it begins with, once
   void mark_drafted(int64_t tokens) { stats_.drafted_tokens += tokens; }
   void mark_preempted() { ++stats_.preemptions; }
 
@@ -78,6 +95,7 @@ class Sequence {
   std::optional<ReasoningSplitter> splitter_;
   StopMatcher stops_;
   PageList pages_;
+  CachedText cached_;
   StateId state_ = kNoState, kept_state_ = kNoState;
   std::byte* state_data_ = nullptr;
   RequestStats stats_;

@@ -200,7 +200,7 @@ TEST(Speculation, MemoryRefusedToDraftsIsNoError) {
       std::make_shared<RandomDrafter>(1, options.vocabulary, [](std::span<const int32_t>) { return -1; });
   const auto mailbox = std::make_shared<Mailbox>();
   EngineThread thread(std::make_unique<FakeModel>(options), BlockPool::create(8 * sizeof(int32_t), 1).value(),
-                      StatePool::create(0, 1).value(), limits, speculation, mailbox);
+                      StatePool::create(0, 1).value(), limits, {}, speculation, mailbox);
   Request request;
   request.prompt = {1, 2, 3};
   request.max_tokens = 40;
