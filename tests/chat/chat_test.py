@@ -124,7 +124,7 @@ class Chat(CliCase):
         chat.ask("/save empty.json")
         empty = json.loads((self.folder / "empty.json").read_text())
         self.assertEqual((empty["messages"], empty["system"]), ([], "You are a pirate."))
-        self.assertIn("2 messages", chat.ask("/load a b.json"))
+        self.assertIn("4 messages", chat.ask("/load a b.json"))
         self.assertIn("no command", chat.ask("/nosuch"))
         self.assertIn("No such file", chat.ask("/load nosuch.json"))
         self.assertIn("not a conversation", chat.ask("/load " + str(self.file("odd.json", "[]"))))
