@@ -266,6 +266,29 @@ TEST(Engine, TooManyWaitingAreRefused) {
   EXPECT_TRUE(engine->submit(request_of({1}, 3)).ok());
 }
 
+TEST(Engine, WhoWaitsTooLongIsTold) {
+  Gate gate;
+  FakeModelOptions model;
+  model.before_step = [&] { gate.wait(); };
+  auto engine = make_engine(model, few_sequences(1));
+  auto runs = *engine->submit(request_of({1}, 3));
+  Request request = request_of({1}, 3);
+  request.queue_limit = milliseconds(1);
+  gate.wait_arrived(1);
+  auto late = *engine->submit(request);
+  std::this_thread::sleep_for(milliseconds(3));
+  gate.let(1);
+  const Completion completion = late->wait();
+  EXPECT_EQ(completion.finish.reason, FinishReason::kError);
+  ASSERT_TRUE(completion.finish.error.has_value());
+  EXPECT_EQ(completion.finish.error->code, ErrorCode::kResource);
+  EXPECT_NE(completion.finish.error->message.find("1 ms"), std::string::npos);
+  gate.open();
+  EXPECT_EQ(runs->wait().finish.reason, FinishReason::kLength);
+  request.queue_limit = milliseconds(-1);
+  EXPECT_NE(engine->submit(request).error().message.find("queue_limit"), std::string::npos);
+}
+
 TEST(Engine, AFailingRequestHurtsNoOther) {
   FakeModelOptions model;
   model.poison = 13;

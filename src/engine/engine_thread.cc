@@ -34,6 +34,7 @@ void EngineThread::run() {
   while (take_mail(&submissions, &cancelled)) {
     join(std::exchange(submissions, {}));
     if (cancelled) drop_cancelled();
+    drop_late();
     step();
     publish();
   }
@@ -56,8 +57,8 @@ bool EngineThread::take_mail(std::vector<Submission>* submissions, bool* cancell
 void EngineThread::join(std::vector<Submission> submissions) {
   for (Submission& submission : submissions) {
     Sequence& sequence = *submission.sequence;
-    const Status added =
-        scheduler_.add(submission.id, static_cast<int64_t>(sequence.tokens().size()), sequence.longest());
+    const Status added = scheduler_.add(submission.id, std::ssize(sequence.tokens()), sequence.longest(),
+                                        {sequence.request().user, sequence.request().priority});
     const auto entry =
         running_.emplace(submission.id, Running{std::move(submission.sequence), std::move(submission.ticket)}).first;
     if (!added.ok()) {
@@ -76,6 +77,39 @@ void EngineThread::drop_cancelled() {
     }
     entry = next;
   }
+}
+
+// Those that waited for their first step for longer than they wanted to.
+void EngineThread::drop_late() {
+  const auto now = Sequence::Clock::now();
+  for (auto entry = running_.begin(); entry != running_.end();) {
+    const auto next = std::next(entry);
+    Sequence& sequence = *entry->second.sequence;
+    if (sequence.is_late(now) && !scheduler_.runs(entry->first)) {
+      const std::string message = "the request waited for longer than its limit of " +
+                                  std::to_string(sequence.request().queue_limit->count()) +
+                                  " ms: " + std::to_string(scheduler_.running()) + " requests run and " +
+                                  std::to_string(scheduler_.waiting()) + " wait; try again later";
+      finish(entry, sequence.end(FinishReason::kError, Error{ErrorCode::kResource, message}));
+    }
+    entry = next;
+  }
+}
+
+// What a step of decodes and prompts took. Steps with drafts say nothing about steps without.
+void EngineThread::record(const StepPlan& plan, double seconds) {
+  int64_t prompt_tokens = 0, decodes = 0, drafts = 0;
+  decodes_ = 0;
+  for (const PlannedSlice& slice : plan.slices) {
+    drafts += slice.drafts;
+    if (slice.tokens - slice.drafts > 1 || !slice.samples) {
+      prompt_tokens += slice.tokens - slice.drafts;
+    } else {
+      ++decodes;
+    }
+    if (slice.samples && running_.contains(slice.id)) ++decodes_;
+  }
+  if (drafts == 0) chunks_.record(decodes, prompt_tokens, seconds);
 }
 
 void EngineThread::finish(Entry entry, Event event) {
@@ -108,16 +142,28 @@ void EngineThread::finish(Entry entry, Event event) {
   ticket->push(std::move(event));
 }
 
+// A sequence does not begin while others compute what it could begin with.
+CachedStart EngineThread::begin(SequenceId id) {
+  Sequence& sequence = *running_.at(id).sequence;
+  if (sequence.preemptions() == 0) {
+    for (const auto& [other, entry] : running_) {
+      if (other != id && scheduler_.runs(other) && cache_.worth_waiting(sequence, *entry.sequence))
+        return {true, 0, {}};
+    }
+  }
+  return cache_.begin(sequence);
+}
+
 void EngineThread::step() {
-  StepPlan plan = scheduler_.plan_step([this](SequenceId id) { return cache_.begin(*running_.at(id).sequence); });
+  StepPlan plan = scheduler_.plan_step([this](SequenceId id) { return begin(id); }, chunks_.most(decodes_));
   if (plan.empty()) return;
   prepare(&plan);
   if (plan.empty()) return;
-  const bool timed = speculation_.on() && only_decodes(plan);
+  const bool drafts = speculation_.on() && only_decodes(plan);
   DecodeStep decodes;
   drafted_.clear();
   const auto begun = Sequence::Clock::now();
-  if (timed) {
+  if (drafts) {
     add_drafts(&plan);
     decodes.sequences = static_cast<int64_t>(plan.slices.size());
     for (const PlannedSlice& slice : plan.slices) decodes.extra += slice.tokens - 1;
@@ -129,9 +175,11 @@ void EngineThread::step() {
   const int64_t generated = stats_.generated_tokens;
   choose(plan, logits);
   share(plan);
-  if (!timed) return;
+  const double seconds = std::chrono::duration<double>(Sequence::Clock::now() - begun).count();
+  record(plan, seconds);
+  if (!drafts) return;
   decodes.chosen = stats_.generated_tokens - generated;
-  decodes.seconds = std::chrono::duration<double>(Sequence::Clock::now() - begun).count();
+  decodes.seconds = seconds;
   speculation_.record(decodes);
 }
 

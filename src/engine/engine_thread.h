@@ -8,6 +8,7 @@
 
 #include "cache/block_pool.h"
 #include "cache/state_pool.h"
+#include "engine/chunk_policy.h"
 #include "engine/generation.h"
 #include "engine/prefix_cache.h"
 #include "engine/scheduler.h"
@@ -38,6 +39,9 @@ class EngineThread {
   bool take_mail(std::vector<Submission>* submissions, bool* cancelled);
   void join(std::vector<Submission> submissions);
   void drop_cancelled();
+  void drop_late();
+  void record(const StepPlan& plan, double seconds);
+  CachedStart begin(SequenceId id);
   void step();
   void prepare(StepPlan* plan);
   Status take_memory(Sequence& sequence, int64_t pages);
@@ -62,6 +66,8 @@ class EngineThread {
   std::shared_ptr<Mailbox> mailbox_;
   std::map<SequenceId, Running> running_;  // and waiting: all that joined and did not finish
   Speculation speculation_;
+  ChunkPolicy chunks_;
+  int64_t decodes_ = 0;                                 // in the last step: those that wait for the next one
   std::map<SequenceId, std::vector<int32_t>> drafted_;  // of this step: a slice's known tokens, then its drafts
   SamplingScratch scratch_;
   EngineStats stats_;

@@ -54,6 +54,14 @@ bool PrefixCache::adopt(Sequence& sequence, const PrefixTree::Match& match) {
   return true;
 }
 
+bool PrefixCache::worth_waiting(const Sequence& sequence, const Sequence& other) const {
+  if (!tree_ || sequence.request().cache_scope != other.request().cache_scope) return false;
+  const auto mine = sequence.tokens(), theirs = other.tokens();
+  const int64_t end = (other.cached().computed / limits_.page_positions + 1) * limits_.page_positions;
+  if (end >= std::ssize(mine) || end > std::ssize(theirs)) return false;
+  return std::equal(mine.begin(), mine.begin() + end, theirs.begin());
+}
+
 CachedStart PrefixCache::begin(Sequence& sequence) {
   CachedStart start;
   if (!tree_) return start;
@@ -61,7 +69,7 @@ CachedStart PrefixCache::begin(Sequence& sequence) {
   ++queries_;
   queried_tokens_ += std::ssize(tokens);
   // The last token is computed in any case: its logits are wanted.
-  const PrefixTree::Match match = tree_->match(sequence.cache_scope(), tokens.first(tokens.size() - 1));
+  const PrefixTree::Match match = tree_->match(sequence.request().cache_scope, tokens.first(tokens.size() - 1));
   if (adopt(sequence, match)) {
     sequence.cached() = {match.place, match.tokens, match.known};
     start.computed = match.tokens;
@@ -84,7 +92,7 @@ void PrefixCache::share(Sequence& sequence) {
     const int64_t index = cached.place.pages;
     const auto tokens = sequence.tokens().subspan(static_cast<size_t>(index * size), static_cast<size_t>(size));
     const PageId page = sequence.pages().id(index);
-    const PageId shared = tree_->insert(sequence.cache_scope(), &cached.place, tokens, page);
+    const PageId shared = tree_->insert(sequence.request().cache_scope, &cached.place, tokens, page);
     if (shared != page) sequence.pages().replace(pages_, index, shared);
   }
 }
@@ -106,7 +114,7 @@ void PrefixCache::retire(Sequence& sequence) {
     if (cached.computed > full) {
       const auto rest =
           sequence.tokens().subspan(static_cast<size_t>(full), static_cast<size_t>(cached.computed - full));
-      tree_->insert_end(sequence.cache_scope(), cached.place, rest, sequence.pages().id(cached.place.pages),
+      tree_->insert_end(sequence.request().cache_scope, cached.place, rest, sequence.pages().id(cached.place.pages),
                         sequence.state());
     } else if (full > 0 && sequence.state() != kNoState) {
       tree_->put_state(cached.place, sequence.state(), false);

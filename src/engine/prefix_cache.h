@@ -28,6 +28,8 @@ class PrefixCache {
   // Both outlive it.
   PrefixCache(const PrefixCacheLimits& limits, BlockPool& pages, StatePool& states);
 
+  // Whether the other one is about to compute a page that `sequence` begins with, too.
+  bool worth_waiting(const Sequence& sequence, const Sequence& other) const;
   // Of a sequence that owns nothing: gives it what is known of its text's beginning, all but the last token at most.
   CachedStart begin(Sequence& sequence);
   // Brings the sequence's pages to `count`, at the expense of those that nobody uses. Errors as

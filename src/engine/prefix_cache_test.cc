@@ -185,6 +185,19 @@ TEST(PrefixCache, APreemptedSequenceComputesLittleAnew) {
   }
 }
 
+// Of prompts that come together, one is computed and the others wait for what they share with it.
+TEST(PrefixCache, WhatComesTogetherIsComputedOnce) {
+  std::mt19937 random(5);
+  FakeModelOptions model = long_model(false);
+  const Tokens shared = random_text(random, 50, 2048);
+  std::vector<Request> requests;
+  for (int i = 0; i < 8; ++i) requests.push_back(request_of(shared + random_text(random, 50, 30), 3));
+  requests[7].user = "another";
+  EngineStats stats;
+  answers(std::make_unique<FakeModel>(model), {}, requests, &stats);
+  EXPECT_LE(stats.prompt_tokens, 2048 + 8 * 64);
+}
+
 // Nothing of a request that failed is used again.
 TEST(PrefixCache, ErrorsLeaveNothing) {
   FakeModelOptions model = long_model(true);

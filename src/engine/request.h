@@ -2,6 +2,7 @@
 // into a Request (and out of events) by whoever calls.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -33,6 +34,9 @@ struct Request {
   // Thinking comes out apart, and neither stop strings nor the grammar concern it. With a grammar, a model thinks only
   // where the prompt opens the thinking.
   std::optional<Thinking> thinking;
+  std::string user;                                      // users are served alike, however much each asks for
+  int priority = 0;                                      // higher goes first
+  std::optional<std::chrono::milliseconds> queue_limit;  // longest wait for its first step; then it ends with kError
   std::string cache_scope;  // requests of the same scope share the computed beginnings of their texts
 };
 

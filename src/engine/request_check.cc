@@ -38,6 +38,10 @@ Status check_request(Request* request, const RequestLimits& limits) {
     return invalid("max_tokens is " + std::to_string(request->max_tokens) +
                    "; expected a positive number, or -1 for as many as the context holds");
   }
+  if (request->queue_limit && request->queue_limit->count() < 0) {
+    return invalid("queue_limit is " + std::to_string(request->queue_limit->count()) +
+                   " ms; expected a time that is not negative");
+  }
   KL_RETURN_IF_ERROR(check_stop_strings(request->stop));
   if (!request->stop.empty() && limits.tokenizer == nullptr) {
     return invalid("stop: the model has no tokenizer, so there is no text to look for stop strings in");

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "engine/fair_share.h"
 
 namespace kinglet {
 
@@ -23,7 +24,22 @@ int64_t Scheduler::held_pages(SequenceId id) const {
   return entry == sequences_.end() ? 0 : entry->second.pages;
 }
 
-Status Scheduler::add(SequenceId id, int64_t known, int64_t longest) {
+bool Scheduler::runs(SequenceId id) const {
+  const auto entry = sequences_.find(id);
+  return entry != sequences_.end() && entry->second.running;
+}
+
+// Senior ones first.
+std::vector<Scheduler::Entry> Scheduler::running_in_turn() const {
+  std::vector<Entry> entries;
+  for (const auto& [turn, entry] : turns_) {
+    if (!entry->second.running) break;
+    entries.push_back(entry);
+  }
+  return entries;
+}
+
+Status Scheduler::add(SequenceId id, int64_t known, int64_t longest, const Claim& claim) {
   KL_CHECK(known > 0 && longest >= known, "a sequence has tokens and does not shrink");
   KL_CHECK(sequences_.empty() || sequences_.rbegin()->first < id, "ids of sequences ascend");
   if (pages_for(longest) > limits_.pages) {
@@ -35,7 +51,20 @@ Status Scheduler::add(SequenceId id, int64_t known, int64_t longest) {
   Sequence sequence;
   sequence.known = known;
   sequence.longest = longest;
+  sequence.priority = claim.priority;
+  sequence.user = claim.user;
   sequences_.emplace_hint(sequences_.end(), id, sequence);
+  fresh_.insert(id);
+  const auto [user, added] = users_.try_emplace(claim.user);
+  if (added) {
+    // Who comes anew stands with whoever has had least: nobody saves up for later.
+    int64_t least = INT64_MAX;
+    for (const auto& [name, other] : users_) {
+      if (name != claim.user) least = std::min(least, other.served);
+    }
+    user->second = {next_user_++, users_.size() == 1 ? 0 : least, 0};
+  }
+  ++user->second.sequences;
   return {};
 }
 
@@ -59,14 +88,13 @@ int64_t Scheduler::room(Entry entry) const {
   return (sequence.pages + free_pages()) * limits_.page_positions - sequence.computed;
 }
 
-// Makes room for `positions` positions in all, at the expense of younger sequences where it must be. False when the
-// taker is itself the youngest that runs.
+// Makes room for `positions` positions in all, at the expense of its juniors where it must be. False when the
+// taker is itself the most junior that runs.
 bool Scheduler::take_pages(Entry taker, int64_t positions, StepPlan* plan) {
   const int64_t wanted = pages_for(positions);
   while (wanted - taker->second.pages > free_pages()) {
-    auto youngest = sequences_.end();  // running ones are a prefix of the map
-    for (auto entry = std::next(taker); entry != sequences_.end() && entry->second.running; ++entry) youngest = entry;
-    if (youngest == sequences_.end()) return false;
+    const Entry youngest = running_in_turn().back();
+    if (youngest == taker) return false;
     preempt(youngest, plan);
   }
   if (wanted > taker->second.pages) {
@@ -88,19 +116,30 @@ void Scheduler::plan_slice(Entry entry, int64_t tokens, StepPlan* plan) {
   budget_ -= tokens;
 }
 
+// A prompt's last token is computed as an answer's are.
+bool Scheduler::due(const Sequence& sequence) {
+  return sequence.decoding || sequence.known - sequence.computed == 1;
+}
+
 // Running sequences that have one token to go, an answer's last or a prompt's; and those that repeat a few before it,
-// as far as the others leave room.
+// as far as the others leave room, prompts a token.
 void Scheduler::plan_decodes(StepPlan* plan) {
-  const auto due = [](const Sequence& s) { return s.decoding || s.known - s.computed == 1; };
+  const std::vector<Entry> running = running_in_turn();
   int64_t spare = limits_.step_tokens;
-  for (auto entry = sequences_.begin(); entry != sequences_.end() && entry->second.running; ++entry) {
-    if (due(entry->second)) --spare;
+  bool prompts = false;
+  for (Entry entry : running) {
+    if (due(entry->second)) {
+      --spare;
+    } else {
+      prompts = true;
+    }
   }
-  for (auto entry = sequences_.begin(); entry != sequences_.end() && entry->second.running; ++entry) {
+  if (prompts) --spare;
+  for (Entry entry : running) {
     const Sequence& sequence = entry->second;
-    if (!due(sequence)) continue;
+    if (!sequence.running || !due(sequence)) continue;
     const int64_t tokens = std::min(sequence.known - sequence.computed, 1 + spare);
-    // The youngest of all waits, and keeps what it has.
+    // The most junior of all waits, and keeps what it has.
     if (!take_pages(entry, sequence.computed + tokens, plan)) break;
     plan_slice(entry, tokens, plan);
     spare -= tokens - 1;
@@ -108,61 +147,116 @@ void Scheduler::plan_decodes(StepPlan* plan) {
 }
 
 void Scheduler::plan_prompts(StepPlan* plan) {
-  for (auto entry = sequences_.begin(); entry != sequences_.end() && entry->second.running; ++entry) {
+  std::vector<Entry> prompts;
+  std::vector<PromptClaim> claims;
+  for (Entry entry : running_in_turn()) {
     const Sequence& sequence = entry->second;
-    const int64_t remaining = sequence.known - sequence.computed;
-    if (remaining <= 1 || sequence.decoding || budget_ == 0) continue;
+    const bool joins = std::count(plan->admitted.begin(), plan->admitted.end(), entry->first) > 0;
+    if (due(sequence) && !joins) continue;
+    const User& user = users_.at(sequence.user);
+    prompts.push_back(entry);
+    claims.push_back(
+        {until_cut(sequence), sequence.known - sequence.computed, sequence.priority, user.number, user.served});
+  }
+  const std::vector<int64_t> shares = share_tokens(claims, budget_);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const Sequence& sequence = prompts[i]->second;
+    if (!sequence.running || shares[i] == 0) continue;
     // As much as fits without hurting anyone; a single token at the expense of others, so that it moves on.
-    const int64_t tokens = std::max<int64_t>(1, std::min({until_cut(sequence), budget_, room(entry)}));
-    if (!take_pages(entry, sequence.computed + tokens, plan)) break;
-    plan_slice(entry, tokens, plan);
+    const int64_t tokens = std::max<int64_t>(1, std::min(shares[i], room(prompts[i])));
+    if (!take_pages(prompts[i], sequence.computed + tokens, plan)) break;
+    plan_slice(prompts[i], tokens, plan);
   }
 }
 
-void Scheduler::start(Entry entry, const CacheLookup& lookup) {
+// Pages that the running prompts will still need: newcomers leave them alone.
+void Scheduler::reserve() {
+  reserved_ = 0;
+  for (Entry entry : running_in_turn()) {
+    reserved_ += std::max<int64_t>(0, pages_for(entry->second.known) - entry->second.pages);
+  }
+}
+
+// Who joins next: those first that were preempted, in their turn. The end where nobody is left but `passed`.
+Scheduler::Entry Scheduler::next_waiting(const std::set<SequenceId>& passed) {
+  for (const auto& [turn, entry] : turns_) {
+    if (!entry->second.running) return entry;
+  }
+  const int64_t patience = 8 * limits_.max_running;
+  Entry best = sequences_.end();
+  int64_t best_served = 0;
+  for (SequenceId id : fresh_) {
+    if (passed.contains(id)) continue;
+    const Entry entry = sequences_.find(id);
+    const int64_t served = users_.at(entry->second.user).served;
+    if (best != sequences_.end() && (entry->second.priority < best->second.priority ||
+                                     (entry->second.priority == best->second.priority && served >= best_served))) {
+      continue;
+    }
+    best = entry;
+    best_served = served;
+    if (overtakings_ >= patience) break;  // it was the oldest
+  }
+  return best;
+}
+
+// False when it had better wait.
+bool Scheduler::start(Entry entry, const CacheLookup& lookup) {
   Sequence& sequence = entry->second;
+  CachedStart start;
+  if (lookup) start = lookup(entry->first);
+  if (start.wait && sequence.turn == kNoTurn) return false;
+  KL_CHECK(!start.wait, "who has a turn does not wait for others");
+  KL_CHECK(start.computed >= 0 && start.computed < sequence.known, "the last known token is computed in any case");
   sequence.running = true;
   ++running_;
-  if (!lookup) return;
-  CachedStart start = lookup(entry->first);
-  KL_CHECK(start.computed >= 0 && start.computed < sequence.known, "the last known token is computed in any case");
+  if (sequence.turn == kNoTurn) {
+    overtakings_ = *fresh_.begin() == entry->first ? 0 : overtakings_ + 1;
+    fresh_.erase(entry->first);
+    sequence.turn = next_turn_++;
+    turns_.emplace(sequence.turn, entry);
+  }
   sequence.computed = start.computed;
   sequence.pages = pages_for(start.computed);
   held_ += sequence.pages;
   sequence.cuts.assign(start.cuts.rbegin(), start.cuts.rend());
+  return true;
 }
 
-// The oldest waiting sequences join while there is room in the step, and pages for all they know and one page more: a
-// sequence that could not even be read in would only be thrown out again.
+// Those that wait join while there is room in the step, and pages for all they know and one page more: a sequence that
+// could not even be read in would only be thrown out again.
 void Scheduler::admit(const CacheLookup& lookup, StepPlan* plan) {
-  auto entry =
-      std::find_if(sequences_.begin(), sequences_.end(), [](const auto& item) { return !item.second.running; });
-  for (; entry != sequences_.end() && budget_ > 0 && running_ < limits_.max_running; ++entry) {
-    Sequence& sequence = entry->second;
+  std::set<SequenceId> passed;
+  while (running_ < limits_.max_running && std::ssize(passed) <= 2 * limits_.max_running) {
+    const Entry entry = next_waiting(passed);
+    if (entry == sequences_.end()) return;
+    const Sequence& sequence = entry->second;
     const int64_t wanted = std::min(pages_for(sequence.known) + 1, pages_for(sequence.longest));
     if (wanted > free_pages() - reserved_) return;
-    start(entry, lookup);
-    plan->admitted.push_back(entry->first);
-    const int64_t tokens = std::min(until_cut(sequence), budget_);
-    take_pages(entry, sequence.computed + tokens, plan);
-    plan_slice(entry, tokens, plan);
-    reserved_ += wanted - sequence.pages;
+    if (start(entry, lookup)) {
+      plan->admitted.push_back(entry->first);
+      reserved_ += wanted - sequence.pages;
+    } else {
+      passed.insert(entry->first);
+    }
   }
 }
 
-StepPlan Scheduler::plan_step(const CacheLookup& lookup) {
+StepPlan Scheduler::plan_step(const CacheLookup& lookup, int64_t most_prompt) {
+  KL_CHECK(most_prompt > 0, "prompts go on in every step");
   StepPlan plan;
   budget_ = limits_.step_tokens;
   plan_decodes(&plan);
+  const int64_t kept_back = plan.empty() ? 0 : std::max<int64_t>(0, budget_ - most_prompt);
+  budget_ -= kept_back;
+  reserve();
+  if (plan.preempted.empty() && budget_ > 0) admit(lookup, &plan);
   plan_prompts(&plan);
-  // Pages that the running prompts will still need: newcomers leave them alone.
-  reserved_ = 0;
-  for (auto entry = sequences_.begin(); entry != sequences_.end() && entry->second.running; ++entry) {
-    reserved_ += std::max<int64_t>(0, pages_for(entry->second.known) - entry->second.pages);
-  }
-  if (plan.preempted.empty()) admit(lookup, &plan);
-  std::sort(plan.slices.begin(), plan.slices.end(),
-            [](const PlannedSlice& a, const PlannedSlice& b) { return a.id < b.id; });
+  budget_ += kept_back;
+  reserve();
+  std::sort(plan.slices.begin(), plan.slices.end(), [&](const PlannedSlice& a, const PlannedSlice& b) {
+    return sequences_.at(a.id).turn < sequences_.at(b.id).turn;
+  });
   return plan;
 }
 
@@ -203,6 +297,7 @@ void Scheduler::advance(const StepPlan& plan) {
     KL_CHECK(entry->second.computed == slice.first_position, "a plan is carried out once");
     Sequence& sequence = entry->second;
     sequence.computed += slice.tokens - slice.drafts;
+    users_.at(sequence.user).served += slice.tokens - slice.drafts;
     while (!sequence.cuts.empty() && sequence.cuts.back() <= sequence.computed) sequence.cuts.pop_back();
   }
 }
@@ -228,6 +323,11 @@ void Scheduler::remove(SequenceId id) {
   if (entry == sequences_.end()) return;
   held_ -= entry->second.pages;
   if (entry->second.running) --running_;
+  if (entry->second.turn != kNoTurn) turns_.erase(entry->second.turn);
+  if (!fresh_.empty() && *fresh_.begin() == id) overtakings_ = 0;
+  fresh_.erase(id);
+  const auto user = users_.find(entry->second.user);
+  if (--user->second.sequences == 0) users_.erase(user);
   sequences_.erase(entry);
 }
 

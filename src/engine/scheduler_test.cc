@@ -138,7 +138,8 @@ TEST(Scheduler, DraftsDisplaceNobody) {
 struct Shadow {
   int64_t known = 0, computed = 0, longest = 0, pages = 0, wanted = 0;
   bool running = false;
-  int64_t born = 0;
+  int64_t turn = -1;  // when it first joined
+  std::vector<int64_t> cuts;
 };
 
 class Trace {
@@ -159,10 +160,10 @@ class Trace {
     EXPECT_EQ(scheduler_.free_pages(), limits_.pages);
     EXPECT_EQ(scheduler_.running(), 0);
     EXPECT_EQ(scheduler_.waiting(), 0);
-    EXPECT_GT(finished_, 0);
   }
   int64_t preemptions() const { return preemptions_; }
   int64_t drafts() const { return drafts_; }
+  int64_t finished() const { return finished_; }
 
  private:
   void arrive() {
@@ -170,24 +171,51 @@ class Trace {
     Shadow shadow;
     shadow.known = 1 + static_cast<int64_t>(random_() % static_cast<uint64_t>(most));
     shadow.longest = shadow.known + static_cast<int64_t>(random_() % 40);
-    const Status added = scheduler_.add(++next_id_, shadow.known, shadow.longest);
+    const Status added =
+        scheduler_.add(++next_id_, shadow.known, shadow.longest,
+                       {std::string(1, static_cast<char>('a' + random_() % 3)), static_cast<int>(random_() % 3)});
     ASSERT_EQ(added.ok(), shadow.longest <= most);
     if (added.ok()) all_[next_id_] = shadow;
   }
 
+  // Something is in a cache, or will be soon; somewhere a slice has to end.
+  CachedStart start(SequenceId id) {
+    const Shadow& shadow = all_.at(id);
+    CachedStart start;
+    if (shadow.turn < 0 && scheduler_.running() > 0 && random_() % 8 == 0) {
+      start.wait = true;
+      return start;
+    }
+    if (random_() % 2 == 0) start.computed = static_cast<int64_t>(random_() % static_cast<uint64_t>(shadow.known));
+    for (int64_t at = start.computed + 1; at < shadow.known; ++at) {
+      if (random_() % 16 == 0) start.cuts.push_back(at);
+    }
+    starts_[id] = start;
+    return start;
+  }
+
   void check_plan(const StepPlan& plan) {
     ASSERT_FALSE(plan.empty());
-    ASSERT_EQ(plan.slices.front().id, all_.begin()->first) << "the oldest must advance in every step";
     for (SequenceId id : plan.preempted) {
       ASSERT_TRUE(all_.at(id).running);
       all_[id].running = false;
       all_[id].pages = all_[id].computed = 0;
+      all_[id].cuts.clear();
       ++preemptions_;
     }
     for (SequenceId id : plan.admitted) {
-      ASSERT_FALSE(all_.at(id).running);
-      all_[id].running = true;
+      Shadow& shadow = all_.at(id);
+      ASSERT_FALSE(shadow.running);
+      shadow.running = true;
+      shadow.computed = starts_.at(id).computed;
+      shadow.cuts = starts_.at(id).cuts;
+      shadow.pages = scheduler_.pages_for(shadow.computed);
+      if (shadow.turn < 0) shadow.turn = next_turn_++;
     }
+    const auto senior = std::min_element(all_.begin(), all_.end(), [](const auto& a, const auto& b) {
+      return static_cast<uint64_t>(a.second.turn) < static_cast<uint64_t>(b.second.turn);
+    });
+    ASSERT_EQ(plan.slices.front().id, senior->first) << "the most senior must advance in every step";
     int64_t tokens = 0;
     for (const PlannedSlice& slice : plan.slices) {
       Shadow& shadow = all_.at(slice.id);
@@ -197,6 +225,10 @@ class Trace {
       ASSERT_LE(slice.first_position + slice.tokens, shadow.known);
       ASSERT_EQ(slice.samples, slice.first_position + slice.tokens == shadow.known);
       ASSERT_EQ(slice.drafts, 0);
+      const auto cut = std::upper_bound(shadow.cuts.begin(), shadow.cuts.end(), slice.first_position);
+      const int64_t end = slice.first_position + slice.tokens;
+      ASSERT_TRUE(cut == shadow.cuts.end() || end <= *cut);
+      ASSERT_EQ(slice.cut, cut != shadow.cuts.end() && end == *cut);
       ASSERT_GE(slice.pages, shadow.pages);
       ASSERT_GE(slice.pages * limits_.page_positions, slice.first_position + slice.tokens);
       ASSERT_TRUE((slice.pages - 1) * limits_.page_positions < slice.first_position + slice.tokens ||
@@ -210,15 +242,16 @@ class Trace {
   }
 
   void check_accounts() {
-    int64_t held = 0, running = 0;
-    bool waiting_seen = false;
+    int64_t held = 0, running = 0, last_running = -1, first_waiting = INT64_MAX;
     for (const auto& [id, shadow] : all_) {
       held += shadow.pages;
       running += shadow.running ? 1 : 0;
       ASSERT_EQ(scheduler_.held_pages(id), shadow.pages);
-      ASSERT_FALSE(shadow.running && waiting_seen) << "a younger one overtook an older one";
-      waiting_seen = waiting_seen || !shadow.running;
+      ASSERT_EQ(scheduler_.runs(id), shadow.running);
+      if (shadow.running) last_running = std::max(last_running, shadow.turn);
+      if (!shadow.running && shadow.turn >= 0) first_waiting = std::min(first_waiting, shadow.turn);
     }
+    ASSERT_LT(last_running, first_waiting) << "a junior runs, and a senior one waits";
     ASSERT_LE(held, limits_.pages);
     ASSERT_EQ(scheduler_.free_pages(), limits_.pages - held);
     ASSERT_EQ(scheduler_.running(), running);
@@ -228,6 +261,7 @@ class Trace {
   void check_decodes(const StepPlan& plan) {
     for (const auto& [id, shadow] : all_) {
       if (!shadow.running || shadow.known - shadow.computed != 1) continue;
+      if (std::count(plan.admitted.begin(), plan.admitted.end(), id) > 0) continue;
       const bool planned = std::any_of(plan.slices.begin(), plan.slices.end(),
                                        [sequence = id](const PlannedSlice& slice) { return slice.id == sequence; });
       // Left out only when it needs a page and older ones hold or took them all.
@@ -259,7 +293,8 @@ class Trace {
   }
 
   void one_step() {
-    StepPlan plan = scheduler_.plan_step();
+    const int64_t most_prompt = random_() % 2 == 0 ? INT64_MAX : 1 + static_cast<int64_t>(random_() % 9);
+    StepPlan plan = scheduler_.plan_step([this](SequenceId id) { return start(id); }, most_prompt);
     ASSERT_NO_FATAL_FAILURE(check_plan(plan));
     ASSERT_NO_FATAL_FAILURE(check_decodes(plan));
     ASSERT_NO_FATAL_FAILURE(draft(&plan));
@@ -297,13 +332,69 @@ class Trace {
   SchedulerLimits limits_;
   Scheduler scheduler_;
   std::map<SequenceId, Shadow> all_;
+  std::map<SequenceId, CachedStart> starts_;
+  int64_t next_turn_ = 0;
   SequenceId next_id_ = 0;
   int64_t preemptions_ = 0, finished_ = 0, drafts_ = 0;
 };
 
+TEST(Scheduler, AShortPromptNeedNotWaitForALongOne) {
+  Scheduler scheduler(limits(1000, 4, 64));
+  ASSERT_TRUE(scheduler.add(1, 2000, 2001).ok());
+  run(scheduler, scheduler.plan_step());
+  ASSERT_TRUE(scheduler.add(2, 30, 2001).ok());
+  const StepPlan plan = scheduler.plan_step();
+  ASSERT_EQ(plan.slices.size(), 2u);
+  EXPECT_EQ(plan.slices[1].tokens, 24);
+  EXPECT_EQ(plan.slices[0].tokens, 40) << "the long one goes on at half the speed at least";
+}
+
+TEST(Scheduler, UsersAreServedAlikeAndPrioritiesGoFirst) {
+  Scheduler scheduler(limits(1000, 2, 64));
+  for (SequenceId id = 1; id <= 6; ++id) ASSERT_TRUE(scheduler.add(id, 640, 700, {"many", 0}).ok());
+  run(scheduler, scheduler.plan_step());  // 1 and 2 run
+  ASSERT_TRUE(scheduler.add(7, 640, 700, {"one", 0}).ok());
+  ASSERT_TRUE(scheduler.add(8, 640, 700, {"many", 5}).ok());
+  scheduler.remove(1);
+  StepPlan plan = scheduler.plan_step();
+  EXPECT_EQ(plan.admitted, (std::vector<SequenceId>{8})) << "the highest priority first";
+  run(scheduler, plan);
+  scheduler.remove(2);
+  plan = scheduler.plan_step();
+  EXPECT_EQ(plan.admitted, (std::vector<SequenceId>{7})) << "then who had least";
+  run(scheduler, plan);
+  scheduler.remove(8);
+  int64_t one = 0, many = 0;
+  for (int step = 0; step < 6; ++step) {
+    plan = scheduler.plan_step();
+    for (const PlannedSlice& slice : plan.slices) (slice.id == 7 ? one : many) += slice.tokens;
+    run(scheduler, plan);
+  }
+  EXPECT_GT(one, 6 * 64 * 3 / 5) << "the one has had less so far";
+  EXPECT_GT(many, 0);
+}
+
+// However many of a higher priority come, the oldest joins in the end.
+TEST(Scheduler, NobodyWaitsForEver) {
+  Scheduler scheduler(limits(100, 1, 8));
+  ASSERT_TRUE(scheduler.add(1, 4, 5, {"", 0}).ok());
+  for (SequenceId id = 2; id < 30; ++id) {
+    ASSERT_TRUE(scheduler.add(id, 4, 5, {"", 1}).ok());
+    const StepPlan plan = scheduler.plan_step();
+    ASSERT_EQ(plan.slices.size(), 1u);
+    if (plan.slices[0].id == 1) {
+      EXPECT_EQ(id, 10u) << "after eight others";
+      return;
+    }
+    run(scheduler, plan);
+    scheduler.remove(plan.slices[0].id);
+  }
+  FAIL() << "the oldest never joined";
+}
+
 TEST(Scheduler, RandomTracesKeepTheInvariants) {
   std::mt19937 random(11);
-  int64_t preemptions = 0, drafts = 0;
+  int64_t preemptions = 0, drafts = 0, finished = 0;
   for (uint32_t seed = 0; seed < 150; ++seed) {
     const auto step_tokens = static_cast<int64_t>(1 + random() % 40);
     const auto max_running =
@@ -314,7 +405,9 @@ TEST(Scheduler, RandomTracesKeepTheInvariants) {
     if (::testing::Test::HasFatalFailure()) FAIL() << "seed " << seed;
     preemptions += trace.preemptions();
     drafts += trace.drafts();
+    finished += trace.finished();
   }
+  EXPECT_GT(finished, 1000);
   EXPECT_GT(preemptions, 100) << "the traces are too easy";
   EXPECT_GT(drafts, 1000);
 }

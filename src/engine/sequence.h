@@ -37,6 +37,7 @@ class Sequence {
   Sequence(Request request, std::shared_ptr<const Tokenizer> tokenizer, uint64_t seed, Clock::time_point submitted);
 
   std::span<const int32_t> tokens() const { return tokens_; }  // prompt and answer so far
+  int64_t preemptions() const { return stats_.preemptions; }
   int64_t prompt_tokens() const { return stats_.prompt_tokens; }
   int64_t longest() const { return stats_.prompt_tokens + request_.max_tokens - 1; }  // that need a place in the cache
 
@@ -50,7 +51,7 @@ class Sequence {
   std::byte* state_data() const { return state_data_; }  // null: none
 
   // For the prefix cache.
-  const std::string& cache_scope() const { return request_.cache_scope; }
+  const Request& request() const { return request_; }
   PageList& pages() { return pages_; }
   CachedText& cached() { return cached_; }
   const CachedText& cached() const { return cached_; }
@@ -61,6 +62,10 @@ class Sequence {
   Status keep_state(StatePool& pool);
   void restore_state(StatePool& pool) { pool.restore(state_, kept_state_); }
 
+  // Its queue_limit has passed before its first step.
+  bool is_late(Clock::time_point now) const {
+    return request_.queue_limit && stats_.started_seconds < 0.0 && now - submitted_ > *request_.queue_limit;
+  }
   void mark_started();
   void mark_cached(int64_t tokens);  // that it begins with, once
   void mark_drafted(int64_t tokens) { stats_.drafted_tokens += tokens; }
