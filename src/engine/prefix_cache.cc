@@ -55,7 +55,8 @@ bool PrefixCache::adopt(Sequence& sequence, const PrefixTree::Match& match) {
 }
 
 bool PrefixCache::worth_waiting(const Sequence& sequence, const Sequence& other) const {
-  if (!tree_ || sequence.request().cache_scope != other.request().cache_scope) return false;
+  if (!tree_ || (states_.state_bytes() > 0 && limits_.most_states == 0)) return false;
+  if (sequence.request().cache_scope != other.request().cache_scope) return false;
   const auto mine = sequence.tokens(), theirs = other.tokens();
   const int64_t end = (other.cached().computed / limits_.page_positions + 1) * limits_.page_positions;
   if (end >= std::ssize(mine) || end > std::ssize(theirs)) return false;

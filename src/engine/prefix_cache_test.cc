@@ -141,18 +141,18 @@ TEST(PrefixCache, AnAgentsStepsComeFromTheCache) {
       SCOPED_TRACE(::testing::Message() << recurrent << drops);
       std::mt19937 random(4);
       FakeModelOptions model = long_model(recurrent);
-      model.context = 30000;
+      model.context = 8000;
       const auto engine = make_engine(model);
-      Tokens text = random_text(random, 50, 3000);
+      Tokens text = random_text(random, 50, 1500);
       int64_t sent_before = 0, cached = 0;
       size_t known = 0;  // tokens of the text that were part of an earlier prompt, or of an answer as it was given
       for (int step = 0; step < 20; ++step) {
-        text = text + random_text(random, 50, 150 + random() % 400);
-        const Completion completion = run(*engine, request_of(text, 60 + static_cast<int64_t>(random() % 100)));
+        text = text + random_text(random, 50, 60 + random() % 140);
+        const Completion completion = run(*engine, request_of(text, 20 + static_cast<int64_t>(random() % 20)));
         cached += completion.finish.stats.cached_tokens;
         sent_before += static_cast<int64_t>(known);
         known = text.size() + (drops ? 0 : completion.tokens.size());
-        const auto kept = completion.tokens.begin() + (drops ? 40 : 0);
+        const auto kept = completion.tokens.begin() + (drops ? 15 : 0);
         text.insert(text.end(), kept, completion.tokens.end());
       }
       EXPECT_GE(static_cast<double>(cached), 0.95 * static_cast<double>(sent_before));
