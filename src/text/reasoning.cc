@@ -28,6 +28,7 @@ constexpr std::array kKnown{
 };
 
 constexpr std::string_view kStart = "<|start|>", kChannel = "<|channel|>", kMessage = "<|message|>";
+constexpr std::string_view kRecipient = " to=functions.";
 constexpr std::array kChannelTokens{kStart, kChannel, kMessage, std::string_view("<|constrain|>")};
 constexpr size_t kMaxHeader = 512;  // bytes: a message whose header is longer has none
 
@@ -120,11 +121,15 @@ bool ReasoningSplitter::step_start(ReasoningPiece* out, bool last) {
 }
 
 // A message of a channel begins: "<|channel|>NAME…<|message|>", after the first one behind "<|start|>ROLE". Without a
-// header it is for the user.
+// header it is for the user. The first header may begin with its recipient: the prompt ends with "<|start|>assistant".
 bool ReasoningSplitter::step_header(ReasoningPiece* out, bool last) {
   const std::string_view held = held_;
-  const std::string_view first = held.starts_with(kStart) ? kStart : kChannel;
-  if (!last && (kStart.starts_with(held) || kChannel.starts_with(held))) return false;
+  const bool may_call = markers_.keep_recipients;
+  const bool called = may_call && held.starts_with(kRecipient);
+  const std::string_view first = called ? kRecipient : held.starts_with(kStart) ? kStart : kChannel;
+  if (!last && (kStart.starts_with(held) || kChannel.starts_with(held) || (may_call && kRecipient.starts_with(held)))) {
+    return false;
+  }
   const size_t message = held.find(kMessage);
   const bool headless =
       message == std::string_view::npos ? last || held.size() >= kMaxHeader + kMessage.size() : message > kMaxHeader;
@@ -134,6 +139,13 @@ bool ReasoningSplitter::step_header(ReasoningPiece* out, bool last) {
   }
   if (message == std::string_view::npos) return false;
   const std::string_view header = held.substr(0, message);
+  if (may_call && header.find(kRecipient) != std::string_view::npos) {
+    out->answer.append(held_, 0, message + kMessage.size());
+    held_.erase(0, message + kMessage.size());
+    in_answer_block_ = to_tool_ = true;
+    state_ = State::kAnswer;
+    return true;
+  }
   const size_t channel = header.find(kChannel);
   const bool thinks =
       channel != std::string_view::npos && header.substr(channel + kChannel.size()).starts_with(markers_.open);
@@ -200,6 +212,7 @@ bool ReasoningSplitter::step_answer(ReasoningPiece* out, bool last) {
     return false;
   }
   out->answer.append(held_, 0, markers_.channels ? end : held_.substr(0, end).find_last_not_of(kSpace) + 1);
+  if (std::exchange(to_tool_, false)) out->answer += close;
   held_.erase(0, end + close.size());
   in_answer_block_ = false;
   if (markers_.channels) state_ = State::kStart;

@@ -18,6 +18,9 @@ struct ReasoningMarkers {
   // after
   // "<|start|>assistant". Channel `open` holds thinking, the others are for the user; `close` ends a message.
   bool channels = false;
+  // Harmony: a message to a tool ("to=functions.NAME" in its header) is a part of the answer with header and end, as a
+  // ToolCallParser reads it. Else its text alone is.
+  bool keep_recipients = false;
 
   // Whether a special token of this spelling sets thinking and answer apart, so that it must reach the splitter.
   bool mention(std::string_view special_token) const;
@@ -61,6 +64,7 @@ class ReasoningSplitter {
   State state_;
   bool trim_left_;
   bool in_answer_block_ = false;             // behind answer_open, or in a channel's message
+  bool to_tool_ = false;                     // channels: in a message to a tool
   bool thought_ = false, answered_ = false;  // channels: something came out before
   std::string held_;
 };
