@@ -8,6 +8,7 @@
 #include "engine/model_drafter.h"
 #include "engine/speculation_test_support.h"
 #include "text/grammar.h"
+#include "text/tool_calls.h"
 
 namespace kinglet {
 namespace {
@@ -233,6 +234,22 @@ TEST_P(EngineText, SpecialTokensOfChannelsReachTheSplitter) {
   const Completion completion = run(request);
   EXPECT_EQ(completion.reasoning, "Hm.");
   EXPECT_EQ(completion.text, "Blue.");
+}
+
+TEST_P(EngineText, MarkersOfToolCallsReachTheText) {
+  const std::string call = "<|channel|>commentary to=functions.f<|message|>{}<|end|>";
+  start("<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant" + call);
+  const auto format = find_tool_call_format("<|channel|>commentary to=");
+  ASSERT_TRUE(format);
+  Request request = greedy();
+  request.visible_special = visible_special_tokens(*format, *tokenizer_);
+  EXPECT_EQ(run(request).text, "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant" + call);
+  request.thinking = Thinking{*find_reasoning_markers("<|channel|>analysis<|message|>")};
+  EXPECT_EQ(run(request).text, "{}");
+  request.thinking->markers.keep_recipients = true;
+  const Completion completion = run(request);
+  EXPECT_EQ(completion.reasoning, "Hm.");
+  EXPECT_EQ(completion.text, "<|start|>assistant" + call);
 }
 
 TEST_P(EngineText, AGrammarBeginsAfterTheThinking) {

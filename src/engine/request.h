@@ -30,6 +30,7 @@ struct Request {
   std::vector<int32_t> stop_tokens;        // the answer ends with one of these, besides the vocabulary's own
   bool ignore_eos = false;                 // the vocabulary's end-of-generation tokens don't end the answer
   bool skip_special = true;                // special tokens leave no text
+  std::vector<int32_t> visible_special;    // but these do: the markers of tool calls (visible_special_tokens())
   std::shared_ptr<const Grammar> grammar;  // compiled for the engine's tokenizer; may be null
   // Thinking comes out apart, and neither stop strings nor the grammar concern it. With a grammar, a model thinks only
   // where the prompt opens the thinking.

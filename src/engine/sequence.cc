@@ -69,12 +69,14 @@ bool Sequence::is_stop_token(int32_t token) const {
   return !request_.ignore_eos && tokenizer_ && tokenizer_->is_end_of_generation(token);
 }
 
-// Special tokens leave no text, except those that set the thinking off.
+// Special tokens leave no text, except those that set the thinking off, and those that the request asks for.
 std::string Sequence::detokenize(int32_t token) {
   if (!detokenizer_) return "";
   const std::string_view spelling = tokenizer_->token_text(token);
+  const auto& visible = request_.visible_special;
   const bool marker =
-      request_.thinking && tokenizer_->is_special(token) && request_.thinking->markers.mention(spelling);
+      tokenizer_->is_special(token) && ((request_.thinking && request_.thinking->markers.mention(spelling)) ||
+                                        std::find(visible.begin(), visible.end(), token) != visible.end());
   return marker ? detokenizer_->finish() + std::string(spelling) : detokenizer_->push(token);
 }
 
