@@ -10,6 +10,7 @@
 #include "base/dtype.h"
 #include "formats/checkpoint.h"
 #include "formats/test_files.h"
+#include "text/tool_call_corpus.h"
 
 namespace {
 
@@ -77,6 +78,19 @@ void write_specs(const std::filesystem::path& folder) {
   }
 }
 
+// Answers of every format: the format's number, how to cut, the text.
+void write_tool_calls(const std::filesystem::path& folder) {
+  const auto& formats = tool_call_formats();
+  int count = 0;
+  for (const test::Example& example : test::examples()) {
+    for (size_t i = 0; i < formats.size(); ++i) {
+      if (formats[i].name != example.format) continue;
+      std::string seed{static_cast<char>(i), '\x03'};
+      write(folder, std::string(example.format) + std::to_string(count++), seed + std::string(example.text));
+    }
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -88,6 +102,7 @@ int main(int argc, char** argv) {
   write_gguf(root / "gguf_fuzz");
   write_quantised(root / "quantised_fuzz");
   write_specs(root / "spec_fuzz");
+  write_tool_calls(root / "tool_calls_fuzz");
   write(root / "safetensors_fuzz", "small", small_safetensors());
   write(root / "safetensors_fuzz", "empty", safetensors("{}"));
   write(root / "config_json_fuzz", "config",
