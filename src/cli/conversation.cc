@@ -2,48 +2,18 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <iterator>
-
 #include <nlohmann/json.hpp>
 
 namespace kinglet::cli {
 
 using nlohmann::ordered_json;
 
-namespace {
-constexpr const char* kThinkNames[] = {"enable_thinking", "thinking"};
-}
-
 Result<Conversation> Conversation::create(const Checkpoint& checkpoint, std::shared_ptr<const Tokenizer> tokenizer) {
-  Conversation conversation;
-  conversation.tokenizer_ = std::move(tokenizer);
-  auto found = ChatTemplate::from_checkpoint(checkpoint);
-  if (!found.ok()) {
-    if (found.error().code == ErrorCode::kNotFound) return conversation;
-    return found.error();
-  }
-  conversation.template_ = std::move(found).value();
-  conversation.markers_ = find_reasoning_markers(conversation.template_->source());
-  return conversation;
-}
-
-bool Conversation::knows_think() const {
-  if (!template_) return false;
-  const std::string_view source = template_->source();
-  return std::any_of(std::begin(kThinkNames), std::end(kThinkNames),
-                     [&](const char* name) { return source.find(name) != std::string_view::npos; });
+  KL_TRY(ChatFormat format, ChatFormat::create(checkpoint, std::move(tokenizer)));
+  return Conversation(std::move(format));
 }
 
 Result<Prompt> Conversation::render(size_t first) const {
-  Prompt prompt;
-  prompt.dropped = static_cast<int>(first);
-  if (!template_) {
-    std::string text = system;
-    for (size_t i = first; i < messages.size(); i++) text += (text.empty() ? "" : "\n") + messages[i].content;
-    KL_TRY(prompt.tokens, tokenizer_->encode(text));
-    return prompt;
-  }
   ordered_json list = ordered_json::array();
   if (!system.empty()) list.push_back({{"role", "system"}, {"content", system}});
   for (size_t i = first; i < messages.size(); i++) {
@@ -53,15 +23,8 @@ Result<Prompt> Conversation::render(size_t first) const {
   }
   RenderRequest request;
   request.messages_json = list.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-  if (think) {
-    ordered_json arguments;
-    for (const char* name : kThinkNames) arguments[name] = *think;
-    request.args_json = arguments.dump();
-  }
-  KL_TRY(const std::string text, template_->render(request));
-  prompt.inside_reasoning = markers_ && prompt_opens_reasoning(text, *markers_);
-  KL_TRY(prompt.tokens, tokenizer_->encode(text, {.add_special = false, .parse_special = true}));
-  return prompt;
+  KL_TRY(ChatPrompt prompt, format_.prompt(std::move(request), think));
+  return Prompt{std::move(prompt.tokens), static_cast<int>(first), prompt.inside_reasoning};
 }
 
 Result<Prompt> Conversation::prompt(int64_t room) const {

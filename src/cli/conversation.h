@@ -5,12 +5,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
+#include "engine/chat_format.h"
 #include "formats/checkpoint.h"
-#include "text/chat_template.h"
-#include "text/reasoning.h"
 #include "text/tokenizer.h"
 
 namespace kinglet::cli {
@@ -31,10 +31,10 @@ class Conversation {
   // A model without a chat template is no error: uses_template() is false and text goes in as it is.
   static Result<Conversation> create(const Checkpoint& checkpoint, std::shared_ptr<const Tokenizer> tokenizer);
 
-  bool uses_template() const { return template_ != nullptr; }
+  bool uses_template() const { return format_.uses_template(); }
   // Whether the template asks if the model is to think.
-  bool knows_think() const;
-  const std::optional<ReasoningMarkers>& markers() const { return markers_; }
+  bool knows_think() const { return format_.knows_think(); }
+  const std::optional<ReasoningMarkers>& markers() const { return format_.markers(); }
 
   std::string system;
   std::optional<bool> think;  // for the template, under the names that templates know
@@ -49,11 +49,10 @@ class Conversation {
   Status load_json(const std::string& text, const std::string& source);
 
  private:
+  explicit Conversation(ChatFormat format) : format_(std::move(format)) {}
   Result<Prompt> render(size_t first) const;
 
-  std::shared_ptr<const Tokenizer> tokenizer_;
-  std::shared_ptr<const ChatTemplate> template_;
-  std::optional<ReasoningMarkers> markers_;
+  ChatFormat format_;
 };
 
 }  // namespace kinglet::cli

@@ -104,7 +104,7 @@ json to_json(const Preset& preset) {
   each_field(preset, [&object](const char* key, const auto& field, const auto&...) {
     if (field) object[key] = *field;
   });
-  if (!preset.sampling.logit_bias.empty()) object["logit_bias"] = preset.sampling.logit_bias;
+  if (!preset.sampling.bias_flags.empty()) object["logit_bias"] = preset.sampling.bias_flags;
   return object;
 }
 
@@ -128,7 +128,7 @@ std::string from_json(const json& object, Preset& preset) {
     field(key, value, range...);
     if (object.contains(key)) to = std::move(value);
   });
-  field("logit_bias", preset.sampling.logit_bias);
+  field("logit_bias", preset.sampling.bias_flags);
   if (!problem.empty()) return problem;
   if (preset.model.empty()) return "model: found none, expected a model's name";
   for (const auto& [key, value] : object.items())

@@ -4,29 +4,11 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
-#include <type_traits>
 
 #include "kinglet/kinglet.h"
 
 namespace kinglet::cli {
 namespace {
-
-template <class T>
-void take(std::optional<T>& mine, const std::optional<T>& other) {
-  if (!mine) mine = other;
-}
-
-template <class T>
-void from_json(const nlohmann::json& object, const char* key, std::optional<T>& to) {
-  const auto at = object.find(key);
-  if (at == object.end()) return;
-  if (std::is_integral_v<T> ? at->is_number_integer() : at->is_number()) to = at->get<T>();
-}
-
-void from_metadata(const Metadata& metadata, const char* key, std::optional<float>& to) {
-  if (const auto value = metadata.get_float(key); value.ok()) to = static_cast<float>(*value);
-}
 
 Result<std::pair<int32_t, float>> parse_bias(const std::string& text) {
   const Error bad{ErrorCode::kInvalid,
@@ -47,18 +29,13 @@ Result<std::pair<int32_t, float>> parse_bias(const std::string& text) {
 
 }  // namespace
 
+void SamplingFlags::fill_from(const SamplingWishes& other) {
+  SamplingWishes::fill_from(other);
+}
+
 void SamplingFlags::fill_from(const SamplingFlags& other) {
-  take(temperature, other.temperature);
-  take(top_k, other.top_k);
-  take(top_p, other.top_p);
-  take(min_p, other.min_p);
-  take(typical_p, other.typical_p);
-  take(repetition_penalty, other.repetition_penalty);
-  take(penalty_last_n, other.penalty_last_n);
-  take(presence_penalty, other.presence_penalty);
-  take(frequency_penalty, other.frequency_penalty);
-  take(seed, other.seed);
-  if (logit_bias.empty()) logit_bias = other.logit_bias;
+  SamplingWishes::fill_from(other);
+  if (bias_flags.empty()) bias_flags = other.bias_flags;
 }
 
 CLI::Option* check_range(CLI::Option* flag, const ParameterRange& range) {
@@ -94,7 +71,7 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& f) {
         return text.starts_with("-") ? "found " + text + ", expected a whole number from 0" : std::string();
       })
       ->group("Sampling");
-  command.add_option("--logit-bias", f.logit_bias, "ID=VALUE, added to a token's logit; may be repeated")
+  command.add_option("--logit-bias", f.bias_flags, "ID=VALUE, added to a token's logit; may be repeated")
       ->allow_extra_args(false)
       ->group("Sampling");
 }
@@ -106,39 +83,9 @@ void add_think_flags(CLI::App& command, std::optional<bool>& think) {
       "Let the model think first, or not (where its template knows)");
 }
 
-SamplingFlags model_advice(const Checkpoint& checkpoint) {
-  SamplingFlags advice;
-  if (checkpoint.format == CheckpointFormat::kGguf) {
-    from_metadata(checkpoint.metadata, "general.sampling.temp", advice.temperature);
-    from_metadata(checkpoint.metadata, "general.sampling.top_p", advice.top_p);
-    from_metadata(checkpoint.metadata, "general.sampling.min_p", advice.min_p);
-    if (const auto k = checkpoint.metadata.get_int("general.sampling.top_k", 0, 1 << 20); k.ok()) advice.top_k = *k;
-    return advice;
-  }
-  const auto config = nlohmann::json::parse(checkpoint.side_files.generation_config_json, nullptr, false);
-  if (!config.is_object()) return advice;
-  from_json(config, "temperature", advice.temperature);
-  from_json(config, "top_k", advice.top_k);
-  from_json(config, "top_p", advice.top_p);
-  from_json(config, "min_p", advice.min_p);
-  from_json(config, "repetition_penalty", advice.repetition_penalty);
-  return advice;
-}
-
 Result<SamplingParams> sampling_params(const SamplingFlags& f) {
-  const api::Sampling defaults;
-  SamplingParams p;
-  p.temperature = f.temperature.value_or(defaults.temperature);
-  p.top_k = f.top_k.value_or(defaults.top_k);
-  p.top_p = f.top_p.value_or(defaults.top_p);
-  p.min_p = f.min_p.value_or(defaults.min_p);
-  p.typical_p = f.typical_p.value_or(defaults.typical_p);
-  p.repetition_penalty = f.repetition_penalty.value_or(defaults.repetition_penalty);
-  p.penalty_last_n = f.penalty_last_n.value_or(defaults.repetition_last_n);
-  p.presence_penalty = f.presence_penalty.value_or(defaults.presence_penalty);
-  p.frequency_penalty = f.frequency_penalty.value_or(defaults.frequency_penalty);
-  p.seed = f.seed;
-  for (const std::string& text : f.logit_bias) {
+  SamplingParams p = f.params();
+  for (const std::string& text : f.bias_flags) {
     KL_TRY(const auto bias, parse_bias(text));
     p.logit_bias[bias.first] = bias.second;
   }

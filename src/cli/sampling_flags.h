@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "formats/checkpoint.h"
+#include "engine/sampling_wishes.h"
 #include "sampling/sampling_params.h"
 
 namespace CLI {
@@ -29,14 +29,12 @@ inline constexpr ParameterRange kAnswerRange{
 // Makes a flag refuse numbers outside of the range. What is no number at all is left to the flag's type.
 CLI::Option* check_range(CLI::Option* flag, const ParameterRange& range);
 
-// Only what was said; the rest stays absent.
-struct SamplingFlags {
-  std::optional<float> temperature, top_p, min_p, typical_p, repetition_penalty, presence_penalty, frequency_penalty;
-  std::optional<int64_t> top_k, penalty_last_n;
-  std::optional<uint64_t> seed;
-  std::vector<std::string> logit_bias;  // "ID=VALUE"
+// What the flags or a preset said.
+struct SamplingFlags : SamplingWishes {
+  std::vector<std::string> bias_flags;  // "ID=VALUE"
 
   // What is absent here is taken from `other`.
+  void fill_from(const SamplingWishes& other);
   void fill_from(const SamplingFlags& other);
 };
 
@@ -44,10 +42,7 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& flags);
 // --think, --no-think; neither leaves `think` absent, and the template decides.
 void add_think_flags(CLI::App& command, std::optional<bool>& think);
 
-// generation_config.json or general.sampling.* of the model, as far as it says.
-SamplingFlags model_advice(const Checkpoint& checkpoint);
-
-// Our defaults where nobody said anything: temperature 0.7, top-k 40, top-p 0.95, min-p 0.05.
+// With our defaults where nobody said anything. kInvalid for a bias that is none.
 Result<SamplingParams> sampling_params(const SamplingFlags& flags);
 
 }  // namespace kinglet::cli
