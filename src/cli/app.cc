@@ -35,8 +35,8 @@ constexpr const char* kFooter =
 
 void add_commands(CLI::App& app, Invocation& invocation) {
   for (auto* add :
-       {add_run, add_models, add_inspect, add_tokenize, add_render, add_logits, add_embed, add_rerank, add_perplexity,
-        add_bench, add_convert, add_quantize, add_imatrix, add_preset, add_completion, add_version})
+       {add_run, add_serve, add_models, add_inspect, add_tokenize, add_render, add_logits, add_embed, add_rerank,
+        add_perplexity, add_bench, add_convert, add_quantize, add_imatrix, add_preset, add_completion, add_version})
     add(app, invocation);
 }
 

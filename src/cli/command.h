@@ -25,6 +25,7 @@ struct Invocation {
 // Each adds one subcommand (or a few that belong together) to `app`; when it is the one the user chose, its action is
 // put into `invocation`.
 void add_run(CLI::App& app, Invocation& invocation);
+void add_serve(CLI::App& app, Invocation& invocation);
 void add_models(CLI::App& app, Invocation& invocation);  // pull, list, rm
 void add_inspect(CLI::App& app, Invocation& invocation);
 void add_tokenize(CLI::App& app, Invocation& invocation);

@@ -32,8 +32,8 @@ std::vector<CommandWords> command_words(const CLI::App& app) {
   return commands;
 }
 
-const std::set<std::string> kModelCommands = {"run",   "inspect", "tokenize", "render", "logits", "perplexity",
-                                              "bench", "rm",      "verify",   "pull",   "embed",  "rerank"};
+const std::set<std::string> kModelCommands = {"run", "inspect", "tokenize", "render", "logits", "perplexity", "bench",
+                                              "rm",  "verify",  "pull",     "embed",  "rerank", "serve"};
 
 std::string names_of(const std::vector<CommandWords>& commands) {
   std::string names;

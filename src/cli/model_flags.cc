@@ -154,7 +154,7 @@ Result<std::vector<int32_t>> encode_text(const Tokenizer& tokenizer, std::string
 }
 
 Result<std::unique_ptr<Engine>> start_engine(std::shared_ptr<const Checkpoint> checkpoint, const ModelFlags& flags,
-                                             int64_t max_sequences) {
+                                             int64_t max_sequences, const LoadProgress& progress) {
   LoadOptions options;
   KL_TRY(options.model, model_options(flags));
   options.engine.max_sequences = max_sequences;
@@ -167,7 +167,10 @@ Result<std::unique_ptr<Engine>> start_engine(std::shared_ptr<const Checkpoint> c
   }
   ProgressBar bar("loading");
   const EndOnSignal at_once;
-  options.progress = [&bar](const char* stage, double fraction) { bar.update(fraction, {stage}); };
+  options.progress = [&](const char* stage, double fraction) {
+    bar.update(fraction, {stage});
+    if (progress) progress(stage, fraction);
+  };
   KL_TRY(std::unique_ptr<Engine> engine, load_engine(std::move(checkpoint), options));
   bar.clear();
   if (const Model* model = engine->model()) {

@@ -54,9 +54,11 @@ Result<std::shared_ptr<const Checkpoint>> open_model_for(const std::string& outp
 Result<std::vector<int32_t>> encode_text(const Tokenizer& tokenizer, std::string_view text,
                                          const EncodeOptions& options = {});
 
-// Loads a model into an engine for one conversation, with a bar, and says on standard error what is noteworthy.
+using LoadProgress = std::function<void(const char* stage, double fraction)>;
+// Loads a model into an engine, for one conversation or more, with a bar (and `progress`), and says on standard error
+// what is noteworthy.
 Result<std::unique_ptr<Engine>> start_engine(std::shared_ptr<const Checkpoint> checkpoint, const ModelFlags& flags,
-                                             int64_t max_sequences = 1);
+                                             int64_t max_sequences = 1, const LoadProgress& progress = {});
 // The same without an engine, for logits and evaluation.
 Result<std::unique_ptr<StepModel>> start_step_model(std::shared_ptr<const Checkpoint> checkpoint,
                                                     const ModelFlags& flags, int64_t context_needed);

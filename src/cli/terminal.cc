@@ -184,6 +184,9 @@ bool interrupted() {
 bool terminated() {
   return g_terminations.load(std::memory_order_relaxed) > 0;
 }
+int signals_caught() {
+  return g_interrupts.load(std::memory_order_relaxed) + g_terminations.load(std::memory_order_relaxed);
+}
 void clear_interrupt() {
   g_interrupts.store(0, std::memory_order_relaxed);
 }

@@ -44,6 +44,7 @@ void catch_interrupts();
 bool interrupted();  // Ctrl-C since the last clear_interrupt()
 bool terminated();   // SIGTERM
 void clear_interrupt();
+int signals_caught();  // of both kinds, so far
 // While it lives they end the process at once: for work that asks no flag and would leave nothing half done.
 class EndOnSignal {
  public:

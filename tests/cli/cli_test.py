@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from cli_support import PROGRAM, REAL_MODEL, TINY, CliCase, Gguf, needs_real_model  # noqa: E402
 
 COMMANDS = ["run", "pull", "list", "rm", "verify", "inspect", "tokenize", "render", "logits", "perplexity", "bench",
-            "convert", "quantize", "imatrix", "preset", "completion", "version", "embed", "rerank"]
+            "convert", "quantize", "imatrix", "preset", "completion", "version", "embed", "rerank", "serve"]
 MALFORMED, USAGE, NOT_FOUND, UNSUPPORTED, NO_ROOM, NO_IO = 1, 2, 3, 4, 5, 6
 TINY_MODEL = TINY / "llama-mqa.gguf"
 

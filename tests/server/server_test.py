@@ -1,0 +1,217 @@
+"""The server (build/dev/kinglet serve) with the default model: OpenAI's own client, raw sockets, bad manners, drain."""
+import concurrent.futures
+import http.client
+import importlib.util
+import json
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "cli"))
+from cli_support import PROGRAM, REAL_MODEL, CliCase, needs_real_model  # noqa: E402
+
+LIMIT_S = 120
+CHAT = {"model": "smollm2", "messages": [{"role": "user", "content": "Name three colours."}], "max_tokens": 16, "temperature": 0}
+
+
+class Server:
+    def __init__(self, case, *flags):
+        self.log = open(case.folder / "log", "wb")
+        case.addCleanup(self.close)
+        self.process = subprocess.Popen([PROGRAM, "serve", REAL_MODEL, "--port", "0", "--ctx", "2048", *flags], cwd=case.folder,
+                                        env=case.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log)
+        self.path = case.folder / "log"
+        self.port = int(self.wait_for("listening on").rsplit(":", 1)[1])
+        self.wait_for("ready: ")
+
+    def wait_for(self, words):
+        end = time.monotonic() + LIMIT_S
+        while time.monotonic() < end:
+            for line in self.path.read_text().splitlines(keepends=True):
+                if words in line and line.endswith("\n"):
+                    return line.strip()
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise AssertionError(f"{words!r} did not come: {self.path.read_text()[-2000:]}")
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+    def ask(self, method, path, body=None, headers=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_S)
+        try:
+            connection.request(method, path, json.dumps(body) if isinstance(body, dict) else body, headers or {})
+            reply = connection.getresponse()
+            return reply.status, reply.read(), dict((k.lower(), v) for k, v in reply.getheaders())
+        finally:
+            connection.close()
+
+    def chat(self, **changes):
+        status, body, _ = self.ask("POST", "/v1/chat/completions", {**CHAT, **changes})
+        assert status == 200, body
+        return json.loads(body)
+
+    def metric(self, name):
+        for line in self.ask("GET", "/metrics")[1].decode().splitlines():
+            if line.startswith(name + "{"):
+                return float(line.rsplit(" ", 1)[1])
+        raise AssertionError(name)
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT_S)
+
+
+def chat_bytes(**changes):
+    body = json.dumps({**CHAT, **changes}).encode()
+    return b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+
+def read_until(connection, words):
+    data = b""
+    while words not in data:
+        piece = connection.recv(65536)
+        if not piece:
+            break
+        data += piece
+    return data
+
+
+@needs_real_model
+class ServerCase(CliCase):
+    """One server for what does it no harm."""
+
+    def server(self, *flags):
+        return Server(self, "--alias", "gpt-4o-mini", *flags)
+
+    def test_plain_clients(self):
+        server = self.server()
+        with self.subTest("one answer, streamed or not"):
+            whole = server.chat(logprobs=True, top_logprobs=2)
+            self.assertEqual(whole["usage"]["completion_tokens"], 16)
+            with server.connect() as connection:
+                connection.sendall(chat_bytes(stream=True))
+                data = read_until(connection, b"0\r\n\r\n").decode()
+            chunks = [json.loads(line[6:]) for line in data.splitlines() if line.startswith("data: {")]
+            text = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+            self.assertEqual(text, whole["choices"][0]["message"]["content"])
+            self.assertIn("data: [DONE]", data)
+        with self.subTest("the same bits beside others"):
+            def alone_or_not(i):
+                return server.chat(logprobs=True, top_logprobs=2, messages=[{"role": "user", "content": f"Count to {i}."}])["choices"]
+            alone = [alone_or_not(i) for i in range(4)]
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                together = list(pool.map(alone_or_not, [0, 1, 2, 3] * 3))
+            for i, choices in enumerate(together):
+                self.assertEqual(choices, alone[i % 4])
+        with self.subTest("one byte at a time, then two requests at once"):
+            with server.connect() as connection:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for byte in b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n":
+                    connection.sendall(bytes([byte]))
+                self.assertIn(b'"ok"', read_until(connection, b"}"))
+                connection.sendall(b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\nGET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+                data = read_until(connection, b'"status":"ok"}')
+                self.assertLess(data.index(b"gpt-4o-mini"), data.index(b'"ok"'))
+        with self.subTest("who goes away frees its place"):
+            before = server.metric("vllm:generation_tokens_total")
+            with server.connect() as connection:
+                connection.sendall(chat_bytes(stream=True, max_tokens=1900, ignore_eos=True))
+                read_until(connection, b"content")
+            end = time.monotonic() + 20
+            while server.metric("vllm:num_requests_running") > 0 and time.monotonic() < end:
+                time.sleep(0.05)
+            self.assertEqual(server.metric("vllm:num_requests_running"), 0)
+            self.assertLess(server.metric("vllm:generation_tokens_total") - before, 1500)
+        with self.subTest("what was computed before is not computed again, unless a salt says so"):
+            long = [{"role": "user", "content": "Count: " + " ".join(map(str, range(120)))}]
+            cached = [server.chat(messages=long, max_tokens=1, **more)["usage"]["prompt_tokens_details"]["cached_tokens"]
+                      for more in ({}, {}, {"cache_salt": "a"}, {"cache_salt": "a"})]
+            self.assertLess(cached[0], 60, "the template's beginning alone")
+            self.assertEqual(cached[2], 0)
+            self.assertGreater(cached[1], 200)
+            self.assertEqual(cached[3], cached[1])
+            self.assertGreaterEqual(server.metric("vllm:prefix_cache_hits_total"), sum(cached))
+        with self.subTest("malformed"):
+            self.malformed(server)
+
+    def malformed(self, server):
+        for body, status in ((b"{", 400), (b"[" * 100000, 400), (b'{"messages": 3}', 400), (b"\xff", 400)):
+            got, text, _ = server.ask("POST", "/v1/chat/completions", body)
+            self.assertEqual(got, status, text)
+            self.assertEqual(json.loads(text)["error"]["type"], "invalid_request_error")
+        self.assertEqual(server.ask("POST", "/v1/chat/completions", {**CHAT, "model": "other"})[0], 404)
+        self.assertEqual(server.ask("GET", "/v1/chat/completions")[0], 405)
+        self.assertEqual(server.ask("GET", "/nothing")[0], 404)
+        for raw, status in ((b"hello\r\n\r\n", b"400"), (b"GET / HTTP/1.1\r\na: " + b"b" * 70000 + b"\r\n\r\n", b"431"),
+                            (b"POST / HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n", b"413")):
+            with server.connect() as connection:
+                connection.sendall(raw)
+                self.assertEqual(read_until(connection, b"}}").split(b" ")[1], status)
+        prompt = {"model": "smollm2", "prompt": [5] * 5000, "max_tokens": 1}
+        status, text, _ = server.ask("POST", "/v1/completions", prompt)
+        self.assertEqual(status, 400)
+        self.assertIn("5000 tokens", json.loads(text)["error"]["message"])
+
+    def test_drain(self):
+        server = self.server("--drain-timeout", "60")
+        with server.connect() as running:
+            running.sendall(chat_bytes(stream=True, max_tokens=200, ignore_eos=True))
+            read_until(running, b"content")
+            server.process.send_signal(signal.SIGTERM)
+            server.wait_for("draining")
+            status, _, headers = server.ask("POST", "/v1/chat/completions", CHAT)
+            self.assertEqual((status, headers["retry-after"]), (503, "1"))
+            self.assertIn(b'"finish_reason":"length"', read_until(running, b"[DONE]"))
+        self.assertEqual(server.process.wait(timeout=LIMIT_S), 0)
+
+    def test_keys(self):
+        self.assertIn("--allow-no-keys", self.error(1, "serve", REAL_MODEL, "--host", "0.0.0.0", "--port", "0"))
+        import hashlib
+        keys = self.file("keys", "ann " + hashlib.sha256(b"sk-ann").hexdigest() + "\n")
+        server = self.server("--api-key-file", keys)
+        self.assertEqual(server.ask("GET", "/v1/models")[0], 401)
+        self.assertEqual(server.ask("GET", "/v1/models", headers={"Authorization": "Bearer sk-bob"})[0], 401)
+        self.assertEqual(server.ask("GET", "/v1/models", headers={"Authorization": "Bearer sk-ann"})[0], 200)
+        self.assertEqual(server.ask("GET", "/health")[0], 200)
+        self.assertNotIn("sk-", server.path.read_text())
+
+    @unittest.skipUnless(importlib.util.find_spec("openai"), "the Python package openai is not installed")
+    def test_openai_client(self):
+        import openai
+        server = self.server()
+        client = openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", timeout=LIMIT_S, max_retries=0)
+        self.assertEqual([model.id for model in client.models.list()], ["smollm2", "gpt-4o-mini"])
+        answer = client.chat.completions.create(**CHAT, logprobs=True, top_logprobs=2)
+        self.assertEqual(len(answer.choices[0].logprobs.content), 16)
+        text, usage = "", None
+        for chunk in client.chat.completions.create(**CHAT, stream=True, stream_options={"include_usage": True}):
+            text += "".join(choice.delta.content or "" for choice in chunk.choices)
+            usage = chunk.usage or usage
+        self.assertEqual((text, usage.total_tokens), (answer.choices[0].message.content, answer.usage.total_tokens))
+        batch = client.completions.create(model="smollm2", prompt=["One, two,", [1, 2, 3]], n=2, max_tokens=4, seed=1, echo=True)
+        self.assertEqual([choice.index for choice in batch.choices], [0, 1, 2, 3])
+        self.assertTrue(batch.choices[1].text.startswith("One, two,"))
+        scored = client.completions.create(model="smollm2", prompt="One, two,", max_tokens=4, logprobs=2, temperature=0).choices[0].logprobs
+        self.assertEqual(scored.token_logprobs, [max(top.values()) for top in scored.top_logprobs])
+        schema = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 9, "minimum": 0}}, "required": ["n"],
+                  "additionalProperties": False}
+        shaped = client.chat.completions.create(**{**CHAT, "max_tokens": 60}, response_format={
+            "type": "json_schema", "json_schema": {"name": "n", "schema": schema}})
+        if shaped.choices[0].finish_reason == "stop":
+            self.assertIsInstance(json.loads(shaped.choices[0].message.content)["n"], int)
+        with self.assertRaises(openai.NotFoundError):
+            client.chat.completions.create(**{**CHAT, "model": "other"})
+        with self.assertRaisesRegex(openai.BadRequestError, "temperature"):
+            client.chat.completions.create(**{**CHAT, "temperature": "hot"})
+
+
+if __name__ == "__main__":
+    unittest.main()
