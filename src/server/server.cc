@@ -60,6 +60,7 @@ void Server::State::run(const Visit& visit, const ServedModel& served, std::vect
                         std::unique_ptr<AnswerFormat> format, bool stream) {
   // Keys share nothing: how fast an answer comes would tell what others asked. The length keeps the two parts apart.
   for (Request& request : requests) {
+    request.user = visit.user;
     request.cache_scope = fmt::format("{}:{}{}", visit.user.size(), visit.user, request.cache_scope);
   }
   Job::Parts parts;
