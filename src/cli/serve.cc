@@ -19,6 +19,7 @@
 #include "cli/sampling_flags.h"
 #include "cli/terminal.h"
 #include "hub/short_names.h"
+#include "server/browser_guard.h"
 #include "server/server.h"
 
 namespace kinglet::cli {
@@ -34,10 +35,6 @@ struct ServeFlags {
   bool allow_no_keys = false, no_access_log = false;
 };
 
-bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
-}
-
 Result<server::ServerOptions> server_options(const ServeFlags& flags) {
   server::ServerOptions options;
   options.http.host = flags.host;
@@ -49,7 +46,7 @@ Result<server::ServerOptions> server_options(const ServeFlags& flags) {
     KL_TRY(const std::string text, read_text_file(flags.key_file));
     KL_TRY(options.keys, server::ApiKeys::parse(text, flags.key_file));
   }
-  if (options.keys.empty() && !is_loopback(flags.host) && !flags.allow_no_keys) {
+  if (options.keys.empty() && !server::names_this_machine(flags.host) && !flags.allow_no_keys) {
     return Error{ErrorCode::kInvalid, fmt::format("--host {} lets other machines in, and there are no API keys: give "
                                                   "--api-key-file, or --allow-no-keys if everyone may",
                                                   flags.host)};

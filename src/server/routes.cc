@@ -3,6 +3,7 @@
 #include <chrono>
 #include <exception>
 
+#include "server/browser_guard.h"
 #include "server/json_fields.h"
 #include "server/openai.h"
 #include "server/server_state.h"
@@ -178,6 +179,8 @@ void dispatch(State& state, Visit& visit) {
                   "the API key is missing or wrong; expected Authorization: Bearer KEY");
     }
     visit.user = *user;
+  } else if (const auto why = refuse_page(visit.request, names_this_machine(state.options.http.host))) {
+    return fail(visit, 403, ErrorCode::kInvalid, *why);
   }
   const std::string& method = visit.request.method;
   const Route* path_only = nullptr;

@@ -172,6 +172,13 @@ class ServerCase(CliCase):
             self.assertIn(b'"finish_reason":"length"', read_until(running, b"[DONE]"))
         self.assertEqual(server.process.wait(timeout=LIMIT_S), 0)
 
+    def test_pages_of_other_sites_are_refused(self):
+        server = self.server()
+        for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}, {"Origin": "null"}):
+            status, body, _ = server.ask("GET", "/v1/models", headers=headers)
+            self.assertEqual((status, b"--api-key-file" in body), (403, True), headers)
+        self.assertEqual(server.ask("GET", "/v1/models", headers={"Origin": "http://localhost:3000"})[0], 200)
+
     def test_keys(self):
         self.assertIn("--allow-no-keys", self.error(1, "serve", REAL_MODEL, "--host", "0.0.0.0", "--port", "0"))
         import hashlib
@@ -180,6 +187,8 @@ class ServerCase(CliCase):
         self.assertEqual(server.ask("GET", "/v1/models")[0], 401)
         self.assertEqual(server.ask("GET", "/v1/models", headers={"Authorization": "Bearer sk-bob"})[0], 401)
         self.assertEqual(server.ask("GET", "/v1/models", headers={"Authorization": "Bearer sk-ann"})[0], 200)
+        named = {"Authorization": "Bearer sk-ann", "Origin": "https://app.example", "Host": "kinglet.example"}
+        self.assertEqual(server.ask("GET", "/v1/models", headers=named)[0], 200)  # who has a key may come from anywhere
         self.assertEqual(server.ask("GET", "/health")[0], 200)
         self.assertNotIn("sk-", server.path.read_text())
 
