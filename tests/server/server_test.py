@@ -71,7 +71,7 @@ class Server:
 
 def chat_bytes(**changes):
     body = json.dumps({**CHAT, **changes}).encode()
-    return b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    return b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body) + body
 
 
 def read_until(connection, words):
@@ -114,10 +114,10 @@ class ServerCase(CliCase):
         with self.subTest("one byte at a time, then two requests at once"):
             with server.connect() as connection:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                for byte in b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n":
+                for byte in b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n":
                     connection.sendall(bytes([byte]))
                 self.assertIn(b'"ok"', read_until(connection, b"}"))
-                connection.sendall(b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\nGET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+                connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 data = read_until(connection, b'"status":"ok"}')
                 self.assertLess(data.index(b"gpt-4o-mini"), data.index(b'"ok"'))
         with self.subTest("who goes away frees its place"):
