@@ -41,7 +41,8 @@ gtest_shard() {  # PRESET FOLDER SHARD SHARDS [NAME=VALUE...]
 }
 
 # gtests PRESET FOLDER,FOLDER... [NAME=VALUE...]: builds the folders' test programs and runs them, all even when one fails.
-# Each runs as a process a core, and as many processes at once: what measures the machine runs whole and alone.
+# Each runs as two processes a core, one of which at once: a share of slow cases keeps fewer cores waiting. What measures the
+# machine runs whole and alone.
 gtests() {
   local preset=$1 cores shards folder shard log status=0
   local folders=${2//,/ } logs=$results/shards${label:+-$label}
@@ -51,7 +52,7 @@ gtests() {
   # shellcheck disable=SC2046,SC2086  # a build that fails is told by the folder that misses its program
   (build_preset "$preset" -k 0 $(printf '%s_test ' $folders))
   for folder in $folders; do
-    shards=$cores
+    shards=$((2 * cores))
     [ "$folder" != limits ] || { wait; shards=1; }
     for ((shard = 0; shard < shards; ++shard)); do
       while [ "$(jobs -pr | wc -l)" -ge "$cores" ]; do wait -n; done

@@ -15,7 +15,7 @@ only() { grep -x "${@/#/-e}" | paste -sd, ; }
 
 # Where the program is slow (sanitizers, portable code, an emulator), the tests on real weights stay out, and those that
 # judge the golden values, or a library in Rust, rather than the program.
-quick=(KINGLET_TEST_LEVEL=default 'GTEST_FILTER=-*RealModel*:*Sensitivity*:Real/TokenizerGolden.*')
+quick=(KINGLET_TEST_LEVEL=default 'GTEST_FILTER=-*RealModel*:*Sensitivity*:Real/TokenizerGolden.*:*.TenThousandMessages')
 
 # Kernels' tests of numbers: threads have others.
 one_thread='*LinearTest.AnyShape*:*LinearTest.ExtremeValues*:*LinearTest.NotFinite*:Rows.*:Attention.IsThe*:Attention.EncodersSee*'

@@ -34,7 +34,7 @@ class World {
   StateId state_of(std::span<const int32_t> tokens) {
     const StateId state = states.allocate().value();
     Seen content = {0, 0};
-    for (int32_t token : tokens) content = {content[0] + 1, content[1] * 31 + token};
+    for (int32_t token : tokens) content = {content[0] + 1, content[1] * 31 % 1'000'000'007 + token};
     std::memcpy(states.data(state), &content, sizeof(content));
     return state;
   }
