@@ -158,7 +158,7 @@ class Mistyped(CliCase):
                                  (["preset", "save", "x", "--modl", "y"], ('"--modl" is no flag; the nearest are --model', "`kinglet preset save --help`")),
                                  (["run", "--max-tokns=5"], ('"--max-tokns" is no flag; the nearest are --max-tokens', "`kinglet run --help`")),
                                  (["--verbos", "list"], ("the nearest are --verbose", "--help`")),
-                                 ([], ("a command is missing: run, pull", "`kinglet --help`")),
+                                 ([], ("a command is missing: run, serve, p", "`kinglet --help`")),
                                  (["preset"], ("a command is missing: save, show", "`kinglet preset --help`")),
                                  (["list", "x"], ('found "x" behind all that list takes\n', "`kinglet list --help`")),
                                  (["run", "m", "why", "is"], ('found "is" behind all that run takes; a text of several words goes into quotes',)),
