@@ -47,6 +47,7 @@ Result<ChatFormat> ChatFormat::create(const Checkpoint& checkpoint, std::shared_
   }
   format.template_ = std::move(found).value();
   format.markers_ = find_reasoning_markers(format.template_->source());
+  format.tool_calls_ = find_tool_call_format(format.template_->tool_source());
   return format;
 }
 

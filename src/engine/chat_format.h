@@ -1,5 +1,5 @@
 // ChatFormat: from a chat's messages to the prompt that a model was trained to read, with what its template says about
-// thinking. The command line and the server share it. Knows template and tokenizer, not the engine.
+// thinking and tools. The command line and the server share it. Knows template and tokenizer, not the engine.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include "text/chat_template.h"
 #include "text/reasoning.h"
 #include "text/tokenizer.h"
+#include "text/tool_calls.h"
 
 namespace kinglet {
 
@@ -30,6 +31,8 @@ class ChatFormat {
   // Whether the template asks if the model is to think.
   bool knows_think() const;
   const std::optional<ReasoningMarkers>& markers() const { return markers_; }
+  // How the model writes calls of tools, as far as its template shows.
+  const std::optional<ToolCallFormat>& tool_calls() const { return tool_calls_; }
   const std::shared_ptr<const ChatTemplate>& chat_template() const { return template_; }
 
   // The prompt for the next answer. `think` goes to the template under the names that templates know, unless
@@ -40,6 +43,7 @@ class ChatFormat {
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<const ChatTemplate> template_;
   std::optional<ReasoningMarkers> markers_;
+  std::optional<ToolCallFormat> tool_calls_;
 };
 
 }  // namespace kinglet

@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "engine/request.h"
 #include "engine/sampling_wishes.h"
+#include "text/tool_calls.h"
 
 namespace kinglet::server {
 
@@ -28,10 +29,20 @@ struct CallOptions {
   bool include_usage = false;  // a last chunk with it
 };
 
+// Which tools a model may or must call. Without tools, nothing else counts.
+struct ToolUse {
+  std::vector<Tool> tools = {};
+  bool required = false;  // some tool, or the one named `only`
+  std::string only = {};
+  bool parallel = true;  // more than one call; enforced where calls are constrained
+  bool strict = false;   // whatever is called gets arguments of its schema
+};
+
 struct ChatCall {
   CallOptions options;
   std::string messages_json;  // an array, as chat templates want it
-  std::string tools_json;     // an array, or empty
+  std::string tools_json;     // an array for the template, or empty
+  ToolUse tool_use;           // the same, for the parser and the grammar
   std::string template_args_json;
   std::optional<bool> think;
 };

@@ -3,13 +3,16 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "server/call.h"
 #include "server/http.h"
 #include "text/tokenizer.h"
+#include "text/tool_calls.h"
 
 namespace kinglet::server {
 
@@ -25,6 +28,8 @@ struct OpenAiAnswer {
   std::shared_ptr<const Tokenizer> tokenizer;
   int64_t n = 1;  // answers to each prompt
   bool include_usage = false;
+  std::vector<Tool> tools = {};  // with a format: calls of them come apart from the text
+  std::optional<ToolCallFormat> tool_calls = {};
 };
 std::unique_ptr<AnswerFormat> openai_chat_format(const OpenAiAnswer& answer);
 // `echoes`: the text before each answer, or none.

@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "server/json_fields.h"
 #include "server/openai.h"
+#include "server/tool_use.h"
 
 namespace kinglet::server {
 namespace {
@@ -45,7 +47,7 @@ class OpenAiFormat : public AnswerFormat {
       count(i, c.finish.stats);
       Json choice = whole_choice(i, c);
       choice["index"] = i;
-      choice["finish_reason"] = finish_name(c.finish.reason);
+      if (!choice.contains("finish_reason")) choice["finish_reason"] = finish_name(c.finish.reason);
       choices.push_back(std::move(choice));
     }
     json["choices"] = std::move(choices);
@@ -93,18 +95,23 @@ class ChatAnswers : public OpenAiFormat {
 
   std::string event(size_t index, const Event& event) override {
     std::string out;
-    if (index >= begun_.size()) begun_.resize(index + 1);
-    if (!std::exchange(begun_[index], char{1})) {
+    Stream& stream = this->stream(index);
+    if (!std::exchange(stream.begun, true)) {
       out += chunk(index, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr);
     }
-    Json delta = Json::object();
-    if (!event.reasoning.empty()) delta["reasoning_content"] = event.reasoning;
-    if (!event.text.empty()) delta["content"] = event.text;
-    const Json logprobs = logprobs_of(event.logprobs, shown(event.logprobs, event.finish));
-    if (!delta.empty() || !logprobs.is_null()) out += chunk(index, std::move(delta), logprobs, nullptr);
+    std::vector<Json> deltas;
+    if (!event.reasoning.empty()) deltas.push_back({{"reasoning_content", event.reasoning}});
+    for (const ToolCallPiece& piece : pieces_of(stream, event.text, event.finish.has_value())) {
+      add_piece(piece, &stream, &deltas);
+    }
+    Json logprobs = logprobs_of(event.logprobs, shown(event.logprobs, event.finish));
+    if (deltas.empty() && !logprobs.is_null()) deltas.push_back(Json::object());
+    for (Json& delta : deltas) {
+      out += chunk(index, std::move(delta), std::exchange(logprobs, Json()), nullptr);
+    }
     if (event.finish) {
       count(index, event.finish->stats);
-      out += chunk(index, Json::object(), nullptr, finish_name(event.finish->reason));
+      out += chunk(index, Json::object(), nullptr, stream.called ? "tool_calls" : finish_name(event.finish->reason));
     }
     return out;
   }
@@ -119,10 +126,82 @@ class ChatAnswers : public OpenAiFormat {
     return sse(json);
   }
 
-  Json whole_choice(size_t, const Completion& c) override {
-    Json message = {{"role", "assistant"}, {"content", c.text}, {"refusal", nullptr}};
+  struct Stream {
+    bool begun = false, called = false;  // the role is out; a call is complete
+    std::optional<ToolCallParser> parser;
+  };
+
+  Stream& stream(size_t index) {
+    while (index >= streams_.size()) {
+      streams_.emplace_back();
+      if (answer_.tool_calls) streams_.back().parser.emplace(*answer_.tool_calls, answer_.tools);
+    }
+    return streams_[index];
+  }
+
+  static std::vector<ToolCallPiece> pieces_of(Stream& stream, const std::string& text, bool last) {
+    if (!stream.parser) return text.empty() ? std::vector<ToolCallPiece>() : std::vector{ToolCallPiece{.text = text}};
+    std::vector<ToolCallPiece> pieces = stream.parser->push(text);
+    if (last) {
+      std::vector<ToolCallPiece> rest = stream.parser->finish();
+      std::move(rest.begin(), rest.end(), std::back_inserter(pieces));
+    }
+    return pieces;
+  }
+
+  // A call that breaks after its beginning is out can't be taken back: its text follows as content, and the answer does
+  // not finish with "tool_calls" because of it.
+  void add_piece(const ToolCallPiece& piece, Stream* stream, std::vector<Json>* deltas) const {
+    switch (piece.kind) {
+      case ToolCallPiece::Kind::kText: {
+        const bool joins =
+            !deltas->empty() && deltas->back().size() == 1 && deltas->back().contains("reasoning_content");
+        if (!joins) deltas->push_back(Json::object());
+        deltas->back()["content"] = piece.text;
+        break;
+      }
+      case ToolCallPiece::Kind::kBegin: {
+        const Json call = {{"index", piece.call},
+                           {"id", tool_call_id(answer_.tool_calls->ids, piece.id)},
+                           {"type", "function"},
+                           {"function", {{"name", piece.text}, {"arguments", ""}}}};
+        deltas->push_back({{"tool_calls", Json::array({call})}});
+        break;
+      }
+      case ToolCallPiece::Kind::kArguments: {
+        const Json call = {{"index", piece.call}, {"function", {{"arguments", piece.text}}}};
+        deltas->push_back({{"tool_calls", Json::array({call})}});
+        break;
+      }
+      case ToolCallPiece::Kind::kEnd:
+        stream->called = true;
+        break;
+      case ToolCallPiece::Kind::kBroken:
+        break;
+    }
+  }
+
+  Json whole_choice(size_t index, const Completion& c) override {
+    ToolCallCollector collector;
+    collector.add(pieces_of(stream(index), c.text, true));
+    const ParsedAnswer parsed = collector.take();
+    Json message = {{"role", "assistant"}, {"content", parsed.text}, {"refusal", nullptr}};
     if (!c.reasoning.empty()) message["reasoning_content"] = c.reasoning;
-    return {{"message", std::move(message)}, {"logprobs", logprobs_of(c.logprobs, shown(c.logprobs, c.finish))}};
+    Json calls = Json::array();
+    for (const ToolCall& call : parsed.calls) {
+      calls.push_back({{"id", tool_call_id(answer_.tool_calls->ids, call.id)},
+                       {"type", "function"},
+                       {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+    }
+    Json choice = Json::object();
+    if (!calls.empty()) {
+      if (parsed.text.empty()) message["content"] = nullptr;
+      message["tool_calls"] = std::move(calls);
+      choice["finish_reason"] = "tool_calls";
+    }
+    choice["message"] = std::move(message);
+    choice["logprobs"] = logprobs_of(c.logprobs, shown(c.logprobs, c.finish));
+    return choice;
   }
 
   Json token_entry(int32_t token, float logprob) const {
@@ -144,7 +223,7 @@ class ChatAnswers : public OpenAiFormat {
     return {{"content", std::move(content)}, {"refusal", nullptr}};
   }
 
-  std::vector<char> begun_;
+  std::vector<Stream> streams_;
 };
 
 class TextAnswers : public OpenAiFormat {

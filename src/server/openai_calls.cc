@@ -5,6 +5,7 @@
 
 #include "server/json_fields.h"
 #include "server/openai.h"
+#include "server/openai_tools.h"
 
 namespace kinglet::server {
 namespace {
@@ -177,8 +178,7 @@ Result<ChatCall> openai_chat_call(std::string_view body) {
   ChatCall call;
   read_options(fields, &call.options);
   call.messages_json = read_messages(fields);
-  if (const Json* tools = fields.array("tools"); tools && !tools->empty()) call.tools_json = to_text(*tools);
-  if (const Json* choice = fields.find("tool_choice"); choice && *choice == "none") call.tools_json.clear();
+  read_openai_tools(fields, &call);
   read_thinking(fields, &call);
   auto most = fields.integer("max_completion_tokens", 1, kMostTokens);
   if (!most) most = fields.integer("max_tokens", 1, kMostTokens);

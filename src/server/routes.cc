@@ -67,7 +67,12 @@ void chat_completions(State& state, const Visit& visit) {
   if (!model) return;
   auto requests = model->requests(*call);
   if (!requests.ok()) return fail(visit, requests.error());
-  auto format = openai_chat_format(answer_facts(visit, *model, call->options, "chatcmpl-"));
+  OpenAiAnswer answer = answer_facts(visit, *model, call->options, "chatcmpl-");
+  if (!call->tool_use.tools.empty()) {
+    answer.tools = std::move(call->tool_use.tools);
+    answer.tool_calls = model->format().tool_calls();
+  }
+  auto format = openai_chat_format(answer);
   state.run(visit, *model, std::move(requests).value(), std::move(format), call->options.stream);
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/tool_use.h"
+
 namespace kinglet::server {
 
 bool ServedModel::has_name(const std::string& name) const {
@@ -14,7 +16,8 @@ Result<std::vector<Request>> ServedModel::multiply(std::vector<Request> prompts,
   SamplingParams params = sampling.params();
   params.logprobs = options.logprobs;
   std::shared_ptr<const Grammar> grammar;
-  if (options.json_schema) {
+  const bool bare = std::ranges::any_of(prompts, [](const Request& request) { return request.grammar == nullptr; });
+  if (options.json_schema && bare) {
     auto compiled = Grammar::from_json_schema(engine_->tokenizer(), *options.json_schema);
     if (!compiled.ok()) return compiled.error().with_context("response_format");
     grammar = std::move(compiled).value();
@@ -25,7 +28,7 @@ Result<std::vector<Request>> ServedModel::multiply(std::vector<Request> prompts,
     request.max_tokens = options.max_tokens;
     request.stop = options.stop;
     request.ignore_eos = options.ignore_eos;
-    request.grammar = grammar;
+    if (!request.grammar) request.grammar = grammar;
     request.cache_scope = options.cache_salt;
     for (int64_t i = 0; i < options.n; ++i) {
       all.push_back(request);
@@ -45,6 +48,8 @@ Result<std::vector<Request>> ServedModel::requests(const ChatCall& call) const {
   Request request;
   request.prompt = std::move(prompt.tokens);
   if (format_.markers()) request.thinking = Thinking{*format_.markers(), prompt.inside_reasoning};
+  KL_RETURN_IF_ERROR(
+      apply_tools(call.tool_use, format_.tool_calls(), call.options.json_schema, engine_->tokenizer(), &request));
   return multiply({std::move(request)}, call.options);
 }
 

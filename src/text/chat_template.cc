@@ -171,6 +171,11 @@ Result<std::shared_ptr<const ChatTemplate>> ChatTemplate::from_checkpoint(const 
   return std::shared_ptr<const ChatTemplate>(std::move(result));
 }
 
+const std::string& ChatTemplate::tool_source() const {
+  auto found = templates_.find("tool_use");
+  return found == templates_.end() ? source() : found->second.source;
+}
+
 const std::string& ChatTemplate::source() const {
   auto found = templates_.find("default");
   return (found == templates_.end() ? templates_.begin() : found)->second.source;

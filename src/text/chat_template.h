@@ -44,8 +44,9 @@ class ChatTemplate {
   // was hit.
   Result<std::string> render(const RenderRequest& request) const;
 
-  // The default template's source.
+  // The default template's source, and that of the template that chats with tools get.
   const std::string& source() const;
+  const std::string& tool_source() const;
   std::vector<std::string> names() const;  // "default", and "tool_use" … where the model has them
   // The values of bos_token, eos_token … by name.
   const std::map<std::string, std::string>& variables() const { return variables_; }

@@ -141,6 +141,25 @@ class ServerCase(CliCase):
             self.assertGreaterEqual(server.metric("vllm:prefix_cache_hits_total"), sum(cached))
         with self.subTest("malformed"):
             self.malformed(server)
+        with self.subTest("tools"):
+            self.tools(server)
+
+    def tools(self, server):
+        """This model's template knows no tools: they change nothing, and can't be required."""
+        tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+        self.assertEqual(server.chat(tools=tools)["choices"], server.chat()["choices"])
+        named = {"type": "function", "function": {"name": "f"}}
+        unknown = {"type": "function", "function": {"name": "g"}}
+        for changes, field, words in (({"tools": tools, "tool_choice": "required"}, "tool_choice", "chat template"),
+                                      ({"tools": tools, "tool_choice": named}, "tool_choice", "chat template"),
+                                      ({"tools": tools, "tool_choice": unknown}, "tool_choice", '"g"'),
+                                      ({"tool_choice": "required"}, "tool_choice", "no tools"),
+                                      ({"tools": [{"type": "function"}]}, "tools[0].function", "missing")):
+            status, text, _ = server.ask("POST", "/v1/chat/completions", {**CHAT, **changes})
+            self.assertEqual(status, 400, text)
+            error = json.loads(text)["error"]
+            self.assertEqual(error["param"], field)
+            self.assertIn(words, error["message"])
 
     def malformed(self, server):
         for body, status in ((b"{", 400), (b"[" * 100000, 400), (b'{"messages": 3}', 400), (b"\xff", 400)):
