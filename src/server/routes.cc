@@ -3,6 +3,7 @@
 #include <chrono>
 #include <exception>
 
+#include "server/anthropic.h"
 #include "server/browser_guard.h"
 #include "server/json_fields.h"
 #include "server/openai.h"
@@ -13,8 +14,16 @@ namespace {
 
 using State = Server::State;
 
+// How errors look at a visit's address.
+ErrorFormat error_format_of(const Visit& visit) {
+  if (visit.request.path.starts_with("/v1/messages")) {
+    return [id = visit.id](int status, const Error& error) { return anthropic_error(status, error, id); };
+  }
+  return openai_error;
+}
+
 void fail(const Visit& visit, int status, ErrorCode code, std::string message) {
-  visit.writer->send(openai_error(status, Error{code, std::move(message)}));
+  visit.writer->send(error_format_of(visit)(status, Error{code, std::move(message)}));
 }
 
 void fail(const Visit& visit, const Error& error) {
@@ -73,7 +82,8 @@ void chat_completions(State& state, const Visit& visit) {
     answer.tool_calls = model->format().tool_calls();
   }
   auto format = openai_chat_format(answer);
-  state.run(visit, *model, std::move(requests).value(), std::move(format), call->options.stream);
+  state.run(visit, *model, std::move(requests).value(), std::move(format), call->options.stream,
+            error_format_of(visit));
 }
 
 void completions(State& state, const Visit& visit) {
@@ -91,7 +101,42 @@ void completions(State& state, const Visit& visit) {
     }
   }
   auto format = openai_text_format(answer_facts(visit, *model, call->options, "cmpl-"), std::move(echoes));
-  state.run(visit, *model, std::move(requests).value(), std::move(format), call->options.stream);
+  state.run(visit, *model, std::move(requests).value(), std::move(format), call->options.stream,
+            error_format_of(visit));
+}
+
+void messages(State& state, const Visit& visit) {
+  auto call = anthropic_call(visit.request.body, AnthropicUse::kAnswer);
+  if (!call.ok()) return fail(visit, call.error());
+  const auto model = model_for(state, visit, call->options.model);
+  if (!model) return;
+  auto requests = model->requests(*call);
+  if (!requests.ok()) return fail(visit, requests.error());
+  AnthropicAnswer answer{
+      .id = "msg_" + visit.id,
+      .request_id = visit.id,
+      .model = call->options.model.empty() ? model->description().names.front() : call->options.model,
+      .prompt_tokens = static_cast<int64_t>(requests->front().prompt.size()),
+      .tools = {},
+      .tool_calls = {}};
+  if (!call->tool_use.tools.empty()) {
+    answer.tools = std::move(call->tool_use.tools);
+    answer.tool_calls = model->format().tool_calls();
+  }
+  state.run(visit, *model, std::move(requests).value(), anthropic_format(std::move(answer)), call->options.stream,
+            error_format_of(visit));
+}
+
+void count_tokens(State& state, const Visit& visit) {
+  auto call = anthropic_call(visit.request.body, AnthropicUse::kCount);
+  if (!call.ok()) return fail(visit, call.error());
+  const auto model = model_for(state, visit, call->options.model);
+  if (!model) return;
+  const auto requests = model->requests(*call);
+  if (!requests.ok()) return fail(visit, requests.error());
+  HttpResponse response;
+  response.body = anthropic_count(static_cast<int64_t>(requests->front().prompt.size()));
+  visit.writer->send(std::move(response));
 }
 
 void list_models(State& state, const Visit& visit) {
@@ -163,6 +208,8 @@ struct Route {
 constexpr Route kRoutes[] = {
     {"POST", "/v1/chat/completions", chat_completions},
     {"POST", "/v1/completions", completions},
+    {"POST", "/v1/messages", messages},
+    {"POST", "/v1/messages/count_tokens", count_tokens},
     {"GET", "/v1/models", list_models},
     {"POST", "/tokenize", tokenize},
     {"POST", "/detokenize", detokenize},

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/quote.h"
-#include "server/openai.h"
 #include "server/server_state.h"
 
 namespace kinglet::server {
@@ -57,7 +56,7 @@ std::string access_line(const HttpRequest& request, const std::string& id, size_
 }  // namespace
 
 void Server::State::run(const Visit& visit, const ServedModel& served, std::vector<Request> requests,
-                        std::unique_ptr<AnswerFormat> format, bool stream) {
+                        std::unique_ptr<AnswerFormat> format, bool stream, ErrorFormat error_format) {
   // Keys share nothing: how fast an answer comes would tell what others asked. The length keeps the two parts apart.
   for (Request& request : requests) {
     request.user = visit.user;
@@ -65,7 +64,7 @@ void Server::State::run(const Visit& visit, const ServedModel& served, std::vect
   }
   Job::Parts parts;
   parts.format = std::move(format);
-  parts.error_format = openai_error;
+  parts.error_format = std::move(error_format);
   parts.writer = visit.writer;
   parts.stream = stream;
   parts.workers = workers.get();

@@ -43,7 +43,7 @@ struct Server::State {
   }
   // Runs a call's requests; the answer goes to the visitor.
   void run(const Visit& visit, const ServedModel& served, std::vector<Request> requests,
-           std::unique_ptr<AnswerFormat> format, bool stream);
+           std::unique_ptr<AnswerFormat> format, bool stream, ErrorFormat error_format);
 };
 
 // Answers a request, on a worker; `state` outlives it. Every way ends in an answer.

@@ -1,4 +1,4 @@
-"""The server (build/dev/kinglet serve) with the default model: OpenAI's own client, raw sockets, bad manners, drain."""
+"""The server (build/dev/kinglet serve) with the default model: OpenAI's and Anthropic's own clients, raw sockets, bad manners, drain."""
 import concurrent.futures
 import http.client
 import importlib.util
@@ -239,6 +239,38 @@ class ServerCase(CliCase):
             client.chat.completions.create(**{**CHAT, "model": "other"})
         with self.assertRaisesRegex(openai.BadRequestError, "temperature"):
             client.chat.completions.create(**{**CHAT, "temperature": "hot"})
+
+    @unittest.skipUnless(importlib.util.find_spec("anthropic"), "the Python package anthropic is not installed")
+    def test_anthropic_client(self):
+        import anthropic
+        server = self.server()
+        client = anthropic.Anthropic(base_url=f"http://127.0.0.1:{server.port}", api_key="none", timeout=LIMIT_S, max_retries=0)
+        asked = {"model": "smollm2", "messages": CHAT["messages"]}
+
+        def system(line):  # the first block is what Claude Code sends, other in every request
+            return [{"type": "text", "text": f"x-anthropic-billing-header: cch={line};"},
+                    {"type": "text", "text": "You are brief. " * 20, "cache_control": {"type": "ephemeral"}}]
+
+        whole = client.messages.create(**asked, system=system(1), max_tokens=16, extra_body={"temperature": 0})
+        self.assertEqual((whole.stop_reason, whole.usage.output_tokens), ("max_tokens", 16))
+        with client.messages.stream(**asked, system=system(2), max_tokens=16, extra_body={"temperature": 0}) as stream:
+            kinds = [event.type for event in stream]
+            streamed = stream.get_final_message()
+        self.assertEqual(streamed.content[0].text, whole.content[0].text)
+        self.assertEqual((kinds[0], kinds[-1]), ("message_start", "message_stop"))
+        self.assertGreater(streamed.usage.cache_read_input_tokens, 50)
+        count = client.messages.count_tokens(**asked, system=system(3)).input_tokens
+        for usage in (whole.usage, streamed.usage):
+            self.assertEqual(usage.input_tokens + usage.cache_read_input_tokens, count)
+        word = whole.content[0].text.split()[1]
+        stopped = client.messages.create(**asked, system=system(1), max_tokens=16, stop_sequences=[word], extra_body={"temperature": 0})
+        self.assertEqual((stopped.stop_reason, stopped.stop_sequence), ("stop_sequence", word))
+        with self.assertRaisesRegex(anthropic.NotFoundError, "not_found_error"):
+            client.messages.create(**{**asked, "model": "other"}, max_tokens=1)
+        image = [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ""}}]
+        with self.assertRaisesRegex(anthropic.BadRequestError, r"messages\[0\].content\[0\]: found an image") as caught:
+            client.messages.create(**{**asked, "messages": [{"role": "user", "content": image}]}, max_tokens=1)
+        self.assertEqual(caught.exception.request_id, caught.exception.body["request_id"])
 
 
 if __name__ == "__main__":
