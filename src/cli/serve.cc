@@ -2,10 +2,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <thread>
 
@@ -73,6 +75,20 @@ std::string public_name(const std::string& model) {
   return name.ends_with(".gguf") ? name.substr(0, name.size() - 5) : name;
 }
 
+void describe(const Checkpoint& checkpoint, const Engine& engine, server::ServedModel::Description* description) {
+  description->family = engine.model()->spec().family;
+  description->file_format = checkpoint.format == CheckpointFormat::kGguf ? "gguf" : "safetensors";
+  std::map<std::string_view, uint64_t> bytes_of;  // by type
+  for (const TensorView& tensor : checkpoint.tensors) {
+    description->parameters += tensor.elements();
+    description->bytes += tensor.stored_bytes();
+    bytes_of[dtype_info(tensor.dtype).name] += tensor.stored_bytes();
+  }
+  const auto most = std::ranges::max_element(bytes_of, {}, [](const auto& type) { return type.second; });
+  description->quantisation = checkpoint.quantisation;
+  if (checkpoint.quantisation.empty() && most != bytes_of.end()) description->quantisation = most->first;
+}
+
 Result<std::shared_ptr<server::ServedModel>> load(ServeFlags flags, server::Server& server) {
   const std::string name = flags.model.model;
   KL_TRY(const std::optional<Preset> preset, find_preset(name));
@@ -91,6 +107,7 @@ Result<std::shared_ptr<server::ServedModel>> load(ServeFlags flags, server::Serv
   description.names = {public_name(name)};
   for (const std::string& alias : flags.aliases) description.names.push_back(alias);
   description.created = std::time(nullptr);
+  describe(*checkpoint, *engine, &description);
   KL_TRY(const SamplingParams checked, sampling_params(flags.sampling));
   description.advice = flags.sampling;
   description.advice.logit_bias = checked.logit_bias;
@@ -132,7 +149,7 @@ Result<int> serve(const ServeFlags& flags) {
 }  // namespace
 
 void add_serve(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("serve", "Put a model behind OpenAI's HTTP API");
+  CLI::App* command = app.add_subcommand("serve", "Put a model behind the HTTP APIs of OpenAI, Anthropic and Ollama");
   auto flags = std::make_shared<ServeFlags>();
   flags->model.model = std::string(kDefaultModel);
   command->add_option("MODEL", flags->model.model, "The model; left out, the default one");

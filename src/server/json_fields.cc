@@ -59,6 +59,12 @@ void Fields::fail(const std::string& name, const std::string& found_and_expected
   error_ = Error{ErrorCode::kInvalid, failed_field_ + ": " + found_and_expected};
 }
 
+void Fields::take_error(const Fields& inner) {
+  if (error_ || !inner.error_) return;
+  failed_field_ = inner.failed_field_;
+  error_ = inner.error_;
+}
+
 const Json* Fields::typed(const char* name, bool fits, const Json* value, const char* expected) {
   if (!value || fits) return value;
   std::string found = value->type_name();

@@ -37,6 +37,7 @@ class Fields {
   const Json* object(const char* name);
   const Json* array(const char* name);
   void fail(const std::string& name, const std::string& found_and_expected);
+  void take_error(const Fields& inner);  // of an object among the fields
 
   const std::optional<Error>& error() const { return error_; }
   const std::string& failed_field() const { return failed_field_; }

@@ -1,3 +1,5 @@
+#include "server/routes.h"
+
 #include <fmt/format.h>
 
 #include <chrono>
@@ -6,20 +8,18 @@
 #include "server/anthropic.h"
 #include "server/browser_guard.h"
 #include "server/json_fields.h"
+#include "server/ollama.h"
 #include "server/openai.h"
-#include "server/server_state.h"
 
 namespace kinglet::server {
-namespace {
 
 using State = Server::State;
 
-// How errors look at a visit's address.
 ErrorFormat error_format_of(const Visit& visit) {
   if (visit.request.path.starts_with("/v1/messages")) {
     return [id = visit.id](int status, const Error& error) { return anthropic_error(status, error, id); };
   }
-  return openai_error;
+  return visit.request.path.starts_with("/api/") ? ollama_error : openai_error;
 }
 
 void fail(const Visit& visit, int status, ErrorCode code, std::string message) {
@@ -31,17 +31,12 @@ void fail(const Visit& visit, const Error& error) {
   fail(visit, error.code == ErrorCode::kResource ? 400 : http_status_of(error), error.code, error.message);
 }
 
-void reply(const Visit& visit, const Json& json) {
+void reply(const Visit& visit, std::string json) {
   HttpResponse response;
-  response.body = to_text(json);
+  response.body = std::move(json);
   visit.writer->send(std::move(response));
 }
 
-int64_t now_seconds() {
-  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-// The model that a call names, or null with an answer already given.
 std::shared_ptr<const ServedModel> model_for(State& state, const Visit& visit, const std::string& name) {
   if (state.draining) {
     fail(visit, 503, ErrorCode::kCancelled, "the server is shutting down and takes no more requests");
@@ -58,6 +53,12 @@ std::shared_ptr<const ServedModel> model_for(State& state, const Visit& visit, c
     return nullptr;
   }
   return model;
+}
+
+namespace {
+
+int64_t now_seconds() {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
 OpenAiAnswer answer_facts(const Visit& visit, const ServedModel& model, const CallOptions& options, const char* kind) {
@@ -150,7 +151,7 @@ void list_models(State& state, const Visit& visit) {
                       {"max_model_len", model->engine().context()}});
     }
   }
-  reply(visit, {{"object", "list"}, {"data", std::move(data)}});
+  reply(visit, to_text({{"object", "list"}, {"data", std::move(data)}}));
 }
 
 void tokenize(State& state, const Visit& visit) {
@@ -168,7 +169,7 @@ void tokenize(State& state, const Visit& visit) {
   if (!model) return;
   const auto tokens = model->tokenizer().encode(*text, options);
   if (!tokens.ok()) return fail(visit, tokens.error());
-  reply(visit, {{"count", tokens->size()}, {"max_model_len", model->engine().context()}, {"tokens", *tokens}});
+  reply(visit, to_text({{"count", tokens->size()}, {"max_model_len", model->engine().context()}, {"tokens", *tokens}}));
 }
 
 void detokenize(State& state, const Visit& visit) {
@@ -187,7 +188,7 @@ void detokenize(State& state, const Visit& visit) {
   if (!fits) fields.fail("tokens", "expected an array of token ids");
   if (fields.error()) return fail(visit, *fields.error());
   const auto model = model_for(state, visit, name);
-  if (model) reply(visit, {{"prompt", model->tokenizer().decode(ids, false)}});
+  if (model) reply(visit, to_text({{"prompt", model->tokenizer().decode(ids, false)}}));
 }
 
 void metrics(State& state, const Visit& visit) {
@@ -198,12 +199,6 @@ void metrics(State& state, const Visit& visit) {
                                      model ? model->description().names.front() : std::string());
   visit.writer->send(std::move(response));
 }
-
-struct Route {
-  const char* method;
-  const char* path;
-  void (*answer)(State&, const Visit&);
-};
 
 constexpr Route kRoutes[] = {
     {"POST", "/v1/chat/completions", chat_completions},
@@ -236,12 +231,14 @@ void dispatch(State& state, Visit& visit) {
   }
   const std::string& method = visit.request.method;
   const Route* path_only = nullptr;
-  for (const Route& route : kRoutes) {
-    if (visit.request.path != route.path) continue;
-    if (method == route.method || (method == "HEAD" && std::string_view(route.method) == "GET")) {
-      return route.answer(state, visit);
+  for (const std::span<const Route> routes : {std::span<const Route>(kRoutes), ollama_routes()}) {
+    for (const Route& route : routes) {
+      if (visit.request.path != route.path) continue;
+      if (method == route.method || (method == "HEAD" && std::string_view(route.method) == "GET")) {
+        return route.answer(state, visit);
+      }
+      path_only = &route;
     }
-    path_only = &route;
   }
   if (path_only) {
     return fail(visit, 405, ErrorCode::kInvalid,
@@ -255,6 +252,13 @@ void dispatch(State& state, Visit& visit) {
 bool answer_at_once(State& state, const Visit& visit) {
   const std::string& path = visit.request.path;
   if (visit.request.method != "GET" && visit.request.method != "HEAD") return false;
+  if (path == "/") {  // clients of Ollama look here whether anybody is there
+    HttpResponse response;
+    response.content_type = "text/plain; charset=utf-8";
+    response.body = "Kinglet is running";
+    visit.writer->send(std::move(response));
+    return true;
+  }
   if (path != "/health" && path != "/health/live" && path != "/health/ready") return false;
   Json json = {{"status", "ok"}};
   int status = 200;

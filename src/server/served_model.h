@@ -20,6 +20,10 @@ class ServedModel {
     std::vector<std::string> names;  // the first is its own, the others are aliases
     int64_t created = 0;             // seconds since 1970
     SamplingWishes advice;           // where a request says nothing
+    // For people: what is known of it; empty and 0 where nothing is.
+    std::string family, file_format, quantisation;
+    int64_t parameters = 0;
+    uint64_t bytes = 0;
   };
   ServedModel(std::unique_ptr<Engine> engine, ChatFormat format, Description description)
       : engine_(std::move(engine)), format_(std::move(format)), description_(std::move(description)) {}

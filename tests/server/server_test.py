@@ -272,6 +272,48 @@ class ServerCase(CliCase):
             client.messages.create(**{**asked, "messages": [{"role": "user", "content": image}]}, max_tokens=1)
         self.assertEqual(caught.exception.request_id, caught.exception.body["request_id"])
 
+    @unittest.skipUnless(importlib.util.find_spec("ollama"), "the Python package ollama is not installed")
+    def test_ollama_client(self):
+        import ollama
+        server = self.server()
+        self.assertEqual([server.ask(method, "/")[:2] for method in ("GET", "HEAD")], [(200, b"Kinglet is running"), (200, b"")])
+        client = ollama.Client(host=f"http://127.0.0.1:{server.port}", timeout=LIMIT_S)
+        names = [model.model for model in client.list().models]
+        self.assertEqual(names, ["smollm2:latest", "gpt-4o-mini:latest"])
+        self.assertEqual(client.ps().models[0].context_length, 2048)
+        shown = client.show(names[0])
+        self.assertEqual((shown.details.family, shown.modelinfo["llama.context_length"]), ("llama", 2048))
+        self.assertIn("completion", shown.capabilities)
+        ask = {"model": names[0], "messages": CHAT["messages"], "options": {"temperature": 0, "num_predict": 16, "num_ctx": 2048}}
+        whole = client.chat(**ask)
+        self.assertEqual(whole.message.content, server.chat()["choices"][0]["message"]["content"], "as OpenAI's dialect says")
+        self.assertEqual((whole.done, whole.done_reason, whole.eval_count), (True, "length", 16))
+        self.assertTrue(whole.total_duration >= whole.eval_duration > 0)
+        lines = list(client.chat(**ask, stream=True))
+        self.assertEqual("".join(line.message.content for line in lines), whole.message.content)
+        self.assertEqual([line.done for line in lines], [False] * (len(lines) - 1) + [True])
+        self.assertGreater(len(lines), 2)
+        # Without `stream`, lines come.
+        status, body, headers = server.ask("POST", "/api/generate", {"prompt": "One, two,", "raw": True, "options": ask["options"]})
+        self.assertEqual((status, headers["content-type"]), (200, "application/x-ndjson"))
+        text = "".join(json.loads(line)["response"] for line in body.splitlines())
+        self.assertEqual(client.generate("smollm2", "One, two,", raw=True, options=ask["options"]).response, text)
+        schema = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 9, "minimum": 0}}, "required": ["n"],
+                  "additionalProperties": False}
+        shaped = client.generate("smollm2", "A number?", format=schema, options={"temperature": 0, "num_predict": 60})
+        if shaped.done_reason == "stop":
+            self.assertIsInstance(json.loads(shaped.response)["n"], int)
+        self.assertEqual(client.generate("smollm2").done_reason, "load")
+        for words, code, call in (
+                ("no \"other\" here", 404, lambda: client.chat(**{**ask, "model": "other"})),
+                ("options.num_ctx", 400, lambda: client.chat(**{**ask, "options": {"num_ctx": 4096}})),
+                ("^format", 400, lambda: client.chat(**ask, format={"type": "nonsense"})),
+                ("kinglet pull", 501, lambda: client.delete("smollm2"))):
+            with self.subTest(words), self.assertRaisesRegex(ollama.ResponseError, words) as caught:
+                call()
+            self.assertEqual(caught.exception.status_code, code)
+        self.assertEqual(list(json.loads(server.ask("GET", "/api/nothing")[1])), ["error"])
+
 
 if __name__ == "__main__":
     unittest.main()
