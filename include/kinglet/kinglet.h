@@ -69,8 +69,8 @@ struct LoadOptions {
   int64_t context = 0;          // tokens of prompt and answer; 0: as trained for, or what memory allows
   int64_t max_sequences = 8;    // generations that run at once; more wait
   uint64_t kv_bytes = 0;        // for the cache; 0: what max_sequences full contexts need, as far as memory allows
-  // Tokens that a repetition in the text suggests are checked several at once where that is faster; the answers are the
-  // same.
+  // Tokens that a repetition in the text suggests, or the model's own prediction layer, are checked several at once
+  // where that is faster; the answers are the same.
   bool speculate = true;
   // The path of a smaller model with the same vocabulary that suggests tokens, too; or empty. Not read without
   // `speculate`.

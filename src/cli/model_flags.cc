@@ -160,6 +160,7 @@ Result<std::unique_ptr<Engine>> start_engine(std::shared_ptr<const Checkpoint> c
   options.engine.max_sequences = max_sequences;
   options.engine.speculation.lookup = flags.speculate != "off";
   options.engine.speculation.max_tokens = flags.draft_tokens;
+  options.predict = flags.speculate == "auto";
   if (!flags.draft.empty() && flags.speculate == "auto") {
     auto draft = open_model(flags.draft);
     if (!draft.ok()) return draft.error().with_context("--draft");

@@ -117,6 +117,7 @@ Result<std::unique_ptr<Engine>> load(std::shared_ptr<const Checkpoint> checkpoin
   inner.engine.max_sequences = options.max_sequences;
   inner.engine.kv_bytes = options.kv_bytes;
   inner.engine.speculation.lookup = options.speculate;
+  inner.predict = options.speculate;
   if (options.speculate && !options.draft.empty()) {
     auto draft = open_checkpoint(options.draft);
     if (!draft.ok()) return draft.error().with_context("draft");

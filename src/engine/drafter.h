@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/scheduler.h"
+#include "nn/model.h"
 
 namespace kinglet {
 
@@ -23,6 +24,9 @@ class Drafter {
  public:
   virtual ~Drafter() = default;
   virtual void draft(std::span<DraftTask> tasks) = 0;
+  // A step of the engine's model, drafts in it included, and the states of its tokens, where the model keeps them.
+  virtual void observe(std::span<const SequenceId> /*ids*/, std::span<const StepSlice> /*slices*/,
+                       std::span<const float> /*states*/) {}
   // The sequence is over.
   virtual void forget(SequenceId id) = 0;
 };

@@ -258,6 +258,7 @@ void EngineThread::prepare(StepPlan* plan) {
 
 std::span<const float> EngineThread::forward(const StepPlan& plan) {
   std::vector<StepSlice> slices;
+  std::vector<SequenceId> ids;
   slices.reserve(plan.slices.size());
   for (const PlannedSlice& planned : plan.slices) {
     const Sequence& sequence = *running_.at(planned.id).sequence;
@@ -274,8 +275,11 @@ std::span<const float> EngineThread::forward(const StepPlan& plan) {
     slice.state = sequence.state_data();
     slice.logits = planned.samples ? LogitRows::kLast : LogitRows::kNone;
     slices.push_back(slice);
+    ids.push_back(planned.id);
   }
-  return model_->forward(slices);
+  const std::span<const float> logits = model_->forward(slices);
+  speculation_.observe(ids, slices, model_->last_states());
+  return logits;
 }
 
 void EngineThread::choose(const StepPlan& plan, std::span<const float> logits) {

@@ -4,9 +4,12 @@
 #include <string>
 #include <utility>
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "engine/model_drafter.h"
+#include "engine/mtp_drafter.h"
 #include "families/family.h"
+#include "nn/plan.h"
 
 namespace kinglet {
 
@@ -66,6 +69,47 @@ Result<std::shared_ptr<Drafter>> load_drafter(std::shared_ptr<const Checkpoint> 
   auto drafter = ModelDrafter::create(make_step_model(std::move(model)), pages, context, tokenizer->vocab_size());
   if (!drafter.ok()) return drafter.error().with_context(where);
   return std::shared_ptr<Drafter>(std::move(drafter).value());
+}
+
+Result<std::shared_ptr<Drafter>> load_predictor(const Model& model, int64_t pages) {
+  KL_TRY(std::unique_ptr<Model> predictor, Model::load_predictor(model));
+  KL_TRY(std::unique_ptr<MtpDrafter> drafter,
+         MtpDrafter::create(make_step_model(std::move(predictor)), model.spec().width, pages));
+  return std::shared_ptr<Drafter>(std::move(drafter));
+}
+
+// What the model and whatever drafts for it need of the same memory.
+Result<MemoryPlan> plan_of_all(const Checkpoint& checkpoint, const BoundModel& bound, const LoadOptions& options,
+                               bool predict) {
+  ModelOptions model_options = options.model;
+  model_options.keep_states = predict;
+  KL_TRY(const MemoryPlan plan, plan_memory(bound, model_options));
+  if (options.draft) {
+    KL_TRY(const MemoryPlan draft_plan, plan_memory(*options.draft, model_options));
+    return together(plan, draft_plan);
+  }
+  if (!predict) return plan;
+  KL_TRY(const MemoryPlan predictor_plan, plan_memory(*bind_predictor(checkpoint, bound), model_options));
+  return together(plan, predictor_plan);
+}
+
+Result<ContextChoice> context_within(const MemoryPlan& plan, const BoundModel& bound, const LoadOptions& options) {
+  return choose_context(plan, bound.spec.context, options.model.page_positions,
+                        options.model.memory_limit > 0 ? options.model.memory_limit : available_memory_bytes(),
+                        options.model.context, options.engine);
+}
+
+// Whether the checkpoint's prediction layer is to be loaded: what fits without it is not to fail because of it.
+bool predicts(const Checkpoint& checkpoint, const BoundModel& bound, const LoadOptions& options) {
+  if (bound.kept.empty()) return false;
+  if (!bind_predictor(checkpoint, bound)) {
+    log_info("the prediction layer of this model is not used for drafts: its form is not known");
+    return false;
+  }
+  const auto plan = plan_of_all(checkpoint, bound, options, true);
+  if (plan.ok() && context_within(*plan, bound, options).ok()) return true;
+  log_info("the prediction layer of this model is not used for drafts: there is no memory for it");
+  return false;
 }
 
 }  // namespace
@@ -151,16 +195,11 @@ Result<std::unique_ptr<Engine>> load_engine(std::shared_ptr<const Checkpoint> ch
   KL_TRY(const BoundModel bound, bind_model(*checkpoint));
   KL_RETURN_IF_ERROR(check_head(bound, *checkpoint));
   ModelOptions model_options = options.model;
-  KL_TRY(const MemoryPlan plan, plan_memory(*checkpoint, model_options));
-  MemoryPlan all = plan;
-  if (options.draft) {
-    KL_TRY(const MemoryPlan draft_plan, plan_memory(*options.draft, model_options));
-    all = together(plan, draft_plan);
-  }
-  KL_TRY(const ContextChoice choice,
-         choose_context(all, bound.spec.context, model_options.page_positions,
-                        options.model.memory_limit > 0 ? options.model.memory_limit : available_memory_bytes(),
-                        options.model.context, options.engine));
+  const bool predict = options.predict && !options.draft && predicts(*checkpoint, bound, options);
+  model_options.keep_states = predict;
+  KL_TRY(const MemoryPlan plan, plan_memory(bound, model_options));
+  KL_TRY(const MemoryPlan all, plan_of_all(*checkpoint, bound, options, predict));
+  KL_TRY(const ContextChoice choice, context_within(all, bound, options));
   model_options.context = choice.context;
   if (options.progress) {
     model_options.progress = [&options](double fraction) { options.progress("weights", fraction); };
@@ -175,6 +214,9 @@ Result<std::unique_ptr<Engine>> load_engine(std::shared_ptr<const Checkpoint> ch
            load_drafter(options.draft, model_options, static_cast<int64_t>(pages), choice.context, tokenizer.get()));
   }
   KL_TRY(std::unique_ptr<Model> model, Model::load(std::move(checkpoint), model_options));
+  if (predict) {
+    KL_TRY(engine_options.speculation.drafter, load_predictor(*model, static_cast<int64_t>(pages)));
+  }
   return Engine::create(make_step_model(std::move(model)), std::move(tokenizer), engine_options);
 }
 

@@ -19,6 +19,8 @@ struct LoadOptions {
   EngineOptions engine;
   // A smaller model with the same vocabulary that drafts for it (EngineOptions::speculation); null: none.
   std::shared_ptr<const Checkpoint> draft;
+  // Without such a model the checkpoint's own prediction layer (MTP) drafts, if it has one and memory allows.
+  bool predict = false;
   bool need_tokenizer = true;                                        // false: a model without one is no error
   std::function<void(const char* stage, double fraction)> progress;  // "weights"; may be empty
 };

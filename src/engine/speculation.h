@@ -28,6 +28,10 @@ class Speculation {
   void judged(SequenceId id, int64_t drafted, int64_t accepted);
   // The step, with the time since `draft` was called; by_model is filled in here.
   void record(DecodeStep step);
+  // As Drafter::observe, of every step.
+  void observe(std::span<const SequenceId> ids, std::span<const StepSlice> slices, std::span<const float> states) {
+    if (options_.drafter) options_.drafter->observe(ids, slices, states);
+  }
   void forget(SequenceId id);
 
  private:

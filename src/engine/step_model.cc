@@ -16,6 +16,7 @@ class NnStepModel final : public StepModel {
   uint64_t state_bytes() const override { return model_->state_bytes(); }
   int64_t max_step_tokens() const override { return model_->max_step_tokens(); }
   std::span<const float> forward(std::span<const StepSlice> slices) override { return model_->forward(slices); }
+  std::span<const float> last_states() const override { return model_->last_states(); }
   Compute compute() const override { return model_->compute(); }
   Status intact() const override { return model_->intact(); }
   const Model* model() const override { return model_.get(); }

@@ -20,6 +20,8 @@ class StepModel {
   virtual int64_t max_step_tokens() const = 0;
   // As Model::forward.
   virtual std::span<const float> forward(std::span<const StepSlice> slices) = 0;
+  // As Model::last_states; empty for a model that keeps none.
+  virtual std::span<const float> last_states() const { return {}; }
   virtual Compute compute() const = 0;
   // As Model::intact: asked after a step.
   virtual Status intact() const { return {}; }

@@ -57,7 +57,7 @@ class Binder {
   // Layers from `first` on, which stand under names of their own where they are `beside` the model.
   Status run_predictions(size_t first, bool beside) {
     for (const TensorRule& rule : model_.family->tensors) {
-      std::string pattern(rule.hf_name);
+      std::string pattern(gguf() ? rule.gguf_name : rule.hf_name);
       if (pattern.find("{}") == std::string::npos) continue;
       if (beside && pattern.starts_with("model.layers.")) pattern.replace(0, 5, "mtp");
       for (size_t i = first; i < model_.spec.layers.size(); i++)
@@ -65,6 +65,24 @@ class Binder {
     }
     KL_RETURN_IF_ERROR(check_complete());
     std::erase_if(model_.kept, [&](const std::string& name) { return used_.contains(checkpoint_.find(name)); });
+    return {};
+  }
+
+  // What stands before and behind prediction layer `number`: into the whole model's slots.
+  Status run_prediction_ends(size_t number, bool beside) {
+    for (const PredictionTensor& wanted : prediction_tensors()) {
+      if (wanted.slot == Slot::kCount) continue;
+      const std::string layer = std::to_string(number);
+      const std::string name = gguf()   ? replaced(std::string(wanted.gguf_name), "{}", static_cast<int>(number))
+                               : beside ? "mtp." + std::string(wanted.hf_beside_model)
+                                        : "model.layers." + layer + "." + std::string(wanted.hf_name);
+      const TensorView* tensor = lookup(name);
+      if (!tensor) return missing(wanted.slot, name);
+      const bool adds_one = beside && wanted.adds_one;
+      const TensorRule rule = {
+          wanted.slot, {}, {}, true, Transform::kNone, adds_one ? Transform::kAddOne : Transform::kNone};
+      KL_RETURN_IF_ERROR(bind_tensor(rule, *tensor, -1, -1));
+    }
     return {};
   }
 
@@ -195,12 +213,13 @@ int64_t layers_beside(const std::vector<std::string>& names) {
 }
 
 constexpr PredictionTensor kPredictionTensors[] = {
-    {"blk.{}.nextn.eh_proj.weight", "eh_proj.weight", "fc.weight", true, false},
-    {"blk.{}.nextn.enorm.weight", "enorm.weight", "pre_fc_norm_embedding.weight", true, true},
-    {"blk.{}.nextn.hnorm.weight", "hnorm.weight", "pre_fc_norm_hidden.weight", true, true},
-    {"blk.{}.nextn.shared_head_norm.weight", "shared_head.norm.weight", "norm.weight", true, true},
-    {"blk.{}.nextn.embed_tokens.weight", "embed_tokens.weight", "embed_tokens.weight", false, false},
-    {"blk.{}.nextn.shared_head_head.weight", "shared_head.head.weight", "lm_head.weight", false, false},
+    {Slot::kPredictInput, "blk.{}.nextn.eh_proj.weight", "eh_proj.weight", "fc.weight", true, false},
+    {Slot::kPredictEmbeddingNorm, "blk.{}.nextn.enorm.weight", "enorm.weight", "pre_fc_norm_embedding.weight", true,
+     true},
+    {Slot::kPredictStateNorm, "blk.{}.nextn.hnorm.weight", "hnorm.weight", "pre_fc_norm_hidden.weight", true, true},
+    {Slot::kOutputNorm, "blk.{}.nextn.shared_head_norm.weight", "shared_head.norm.weight", "norm.weight", true, true},
+    {Slot::kCount, "blk.{}.nextn.embed_tokens.weight", "embed_tokens.weight", "embed_tokens.weight", false, false},
+    {Slot::kCount, "blk.{}.nextn.shared_head_head.weight", "shared_head.head.weight", "lm_head.weight", false, false},
 };
 
 }  // namespace
@@ -237,20 +256,58 @@ Result<BoundModel> bind_model(const Checkpoint& checkpoint) {
   return model;
 }
 
-std::optional<BoundModel> bind_prediction_layers(const Checkpoint& checkpoint, const BoundModel& model) {
-  if (checkpoint.format != CheckpointFormat::kHuggingFace || model.kept.empty()) return {};
-  const auto beside = [](const std::string& name) { return name.starts_with("mtp."); };
-  const bool all_beside = std::all_of(model.kept.begin(), model.kept.end(), beside);
-  const int64_t count = all_beside ? layers_beside(model.kept) : model.spec.prediction_layers;
-  if (count == 0) return {};
+namespace {
+
+bool all_beside(const BoundModel& model) {
+  return std::all_of(model.kept.begin(), model.kept.end(),
+                     [](const std::string& name) { return name.starts_with("mtp."); });
+}
+
+// `model` with `count` layers more: copies of the last one that their tensors fit.
+std::optional<BoundModel> bind_behind(const Checkpoint& checkpoint, const BoundModel& model, int64_t count) {
   const std::vector<LayerSpec>& own = model.spec.layers;
-  for (auto like = own.rbegin(); like != own.rend(); ++like) {  // the last one that they are like
+  for (auto like = own.rbegin(); like != own.rend(); ++like) {
     if (like->recurs()) continue;
     BoundModel longer = model;
     longer.spec.layers.resize(own.size() + static_cast<size_t>(count), *like);
-    if (Binder(checkpoint, longer).run_predictions(own.size(), all_beside).ok()) return longer;
+    if (Binder(checkpoint, longer).run_predictions(own.size(), all_beside(model)).ok()) return longer;
   }
   return {};
+}
+
+}  // namespace
+
+std::optional<BoundModel> bind_prediction_layers(const Checkpoint& checkpoint, const BoundModel& model) {
+  if (checkpoint.format != CheckpointFormat::kHuggingFace || model.kept.empty()) return {};
+  const int64_t count = all_beside(model) ? layers_beside(model.kept) : model.spec.prediction_layers;
+  if (count == 0) return {};
+  return bind_behind(checkpoint, model, count);
+}
+
+std::optional<BoundModel> bind_predictor(const Checkpoint& checkpoint, const BoundModel& model) {
+  const ModelSpec& spec = model.spec;
+  // Hyper-connected streams, learned places and inputs of layers would have to come from the other model, too.
+  if (model.kept.empty() || spec.streams > 1 || spec.is_encoder() || spec.layers[0].input_dim > 0) return {};
+  const size_t first = spec.layers.size();
+  const std::optional<BoundModel> longer = bind_behind(checkpoint, model, 1);
+  if (!longer) return {};
+  BoundModel predictor;
+  predictor.family = model.family;
+  predictor.headless = true;
+  predictor.spec = spec;
+  predictor.spec.reads_states = true;
+  predictor.spec.layers.assign(1, longer->spec.layers[first]);
+  AttentionSpec& attention = predictor.spec.layers[0].attention;
+  if (attention.shares_kv()) return {};
+  if (attention.indexer.shared) attention.indexer = {};  // there is nobody's choice to share: all positions are read
+  predictor.add(*model.find(Slot::kEmbedding));
+  for (BoundTensor tensor : longer->tensors) {
+    if (tensor.layer != static_cast<int>(first)) continue;
+    tensor.layer = 0;
+    predictor.add(tensor);
+  }
+  if (!Binder(checkpoint, predictor).run_prediction_ends(first, all_beside(model)).ok()) return {};
+  return predictor;
 }
 
 }  // namespace kinglet

@@ -71,9 +71,15 @@ Result<BoundModel> bind_model(const Checkpoint& checkpoint);
 // in `kept` (PredictionTensor names it). Nothing where the folder has none, or not in that form.
 std::optional<BoundModel> bind_prediction_layers(const Checkpoint& checkpoint, const BoundModel& model);
 
+// The first prediction layer of `model`, from a folder or a GGUF file, as a model of its own (ModelSpec::reads_states):
+// with the embedding of the other, whose output head it shares, and so without one. Nothing where there is none, or not
+// in a form that is understood.
+std::optional<BoundModel> bind_predictor(const Checkpoint& checkpoint, const BoundModel& model);
+
 // What a prediction layer has besides: norms of the token's embedding and of the state, which go through one matrix
 // into the layer; a norm and a head behind it. By the ends of their names.
 struct PredictionTensor {
+  Slot slot;                                  // kCount: the same as the model's, which is read instead
   std::string_view gguf_name;                 // "blk.{}.nextn.…"
   std::string_view hf_name, hf_beside_model;  // behind "layers.{}.", and behind "mtp." as Qwen has it
   bool required;

@@ -194,6 +194,8 @@ struct ModelSpec {
   double stream_epsilon = 0.0;
   // Layers that predict further tokens (MTP) stand behind the others in a checkpoint. They are kept for speculation.
   int64_t prediction_layers = 0;
+  // This is such a layer as a model of its own: it reads, beside a token, another model's state one position before.
+  bool reads_states = false;
 
   bool is_encoder() const { return encoder.positions > 0; }
 };

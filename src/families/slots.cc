@@ -33,6 +33,9 @@ constexpr SlotInfo kSlots[] = {
     {"pooler bias", SlotKind::kVector},
     {"classification head", SlotKind::kMatrix},
     {"classification bias", SlotKind::kVector},
+    {"prediction embedding norm", SlotKind::kVector},
+    {"prediction state norm", SlotKind::kVector},
+    {"prediction input", SlotKind::kMatrix},
     {"attention norm", SlotKind::kVector},
     {"query", SlotKind::kMatrix},
     {"key", SlotKind::kMatrix},
@@ -171,6 +174,8 @@ SlotShape model_shape(Slot slot, const ModelSpec& spec) {
       return {1, spec.labels, spec.width};
     case Slot::kClassifierBias:
       return vector_of(spec.labels);
+    case Slot::kPredictInput:
+      return {1, spec.width, 2 * spec.width};
     default:
       return vector_of(spec.width);
   }
@@ -581,6 +586,10 @@ bool slot_applies(Slot slot, const ModelSpec& spec, const LayerSpec* layer) {
     case Slot::kClassifier:
     case Slot::kClassifierBias:
       return spec.labels > 0;
+    case Slot::kPredictEmbeddingNorm:
+    case Slot::kPredictStateNorm:
+    case Slot::kPredictInput:
+      return spec.reads_states;
     default:
       return true;
   }

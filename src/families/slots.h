@@ -30,6 +30,9 @@ enum class Slot : uint8_t {
   kPoolerBias,
   kClassifier,
   kClassifierBias,
+  kPredictEmbeddingNorm,  // of a prediction layer: over the token's embedding,
+  kPredictStateNorm,      // over the state before it,
+  kPredictInput,          // and [embedding | state] to the residual stream
   kAttentionNorm,
   kQ,
   kK,

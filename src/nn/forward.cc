@@ -36,6 +36,7 @@ ForwardPass::ForwardPass(Model::State& model, std::span<const StepSlice> slices)
 
 std::span<const float> ForwardPass::run() {
   const int64_t rows = run_layers();
+  if (model_.options.keep_states) keep_states();
   if (rows > 0) output_head(rows);
   return {work_.logits.as<float>(), static_cast<size_t>(rows * spec_.vocabulary)};
 }
@@ -75,6 +76,7 @@ void ForwardPass::embed() {
     scale(compute_, residual(), spec_.width, static_cast<float>(spec_.embedding_scale), tokens_, spec_.width);
   if (spec_.streams > 1) spread_streams();
   if (spec_.is_encoder()) add_places_and_types();
+  if (spec_.reads_states) join_states();
 }
 
 void ForwardPass::decode_tokens(const TensorView& table, float* rows) {
@@ -312,7 +314,7 @@ void ForwardPass::locate_pages(uint64_t offset) {
 }
 
 std::span<const float> Model::forward(std::span<const StepSlice> slices) {
-  KL_CHECK(state_->bound.has_head(), "logits of a model without an output head");
+  KL_CHECK(state_->weights.model.has_matrices(Slot::kOutput), "logits of a model without an output head");
   return ForwardPass(*state_, slices).run();
 }
 

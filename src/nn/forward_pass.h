@@ -1,6 +1,6 @@
 // One step of a model: private to nn/. forward.cc is the page that tells the whole; latent_attention.cc,
-// compressed_attention.cc, indexer.cc, recurrent.cc, experts.cc, streams.cc and layer_inputs.cc hold the blocks that
-// only some families have.
+// compressed_attention.cc, indexer.cc, recurrent.cc, experts.cc, streams.cc, layer_inputs.cc and prediction.cc hold
+// the blocks that only some families have.
 #pragma once
 
 #include <span>
@@ -24,6 +24,7 @@ class ForwardPass {
   void add_places_and_types();                               // encoder.cc
   void decode_tokens(const TensorView& table, float* rows);  // a row of the table for each token
   void make_layer_inputs();                                  // layer_inputs.cc
+  void join_states();                                        // prediction.cc
 
   // A layer: residual += branch(norm(residual)), twice; an encoder's: residual = norm(residual + branch(residual)). A
   // mixer or ffn reads the product's input and writes work_.branch.
@@ -47,6 +48,7 @@ class ForwardPass {
   int64_t select_rows();
   void norm_selected(int64_t rows);
   void output_head(int64_t rows);
+  void keep_states();  // prediction.cc
 
   // ---- the small steps
 

@@ -110,7 +110,8 @@ MemoryPlan make_plan(const BoundModel& bound, const ModelOptions& options) {
         static_cast<uint64_t>(context_for(spec, options)) * static_cast<uint64_t>(rope.rotated) * sizeof(float);
   const int64_t step = step_tokens(spec, context_for(spec, options));
   // A usual step asks for one row of logits a sequence; 16 stand for them here.
-  const int64_t row = (2 * spec.streams + 2) * spec.width + std::ssize(spec.layers) * spec.layers[0].input_dim;
+  const int64_t row = (2 * spec.streams + (options.keep_states ? 3 : 2)) * spec.width +
+                      std::ssize(spec.layers) * spec.layers[0].input_dim;
   const int64_t floats =
       row * step + scratch_floats(spec, step) + (spec.is_encoder() ? int64_t{0} : 16 * spec.vocabulary);
   plan.working_bytes = static_cast<uint64_t>(floats) * sizeof(float);
@@ -172,6 +173,7 @@ Status allocate_workspace(Workspace& work, const ModelSpec& spec, const ModelOpt
                    {work.branch, spec.width},
                    {work.selected, spec.streams * spec.width},
                    {work.logits, size.head ? spec.vocabulary : 0},
+                   {work.kept_states, options.keep_states ? spec.width : 0},
                    {work.layer_inputs, std::ssize(spec.layers) * spec.layers[0].input_dim}};
   for (const auto& a : all) KL_RETURN_IF_ERROR(allocate_rows(a.buffer, a.columns));
   if (const int64_t words = chosen_rows(spec) * words_of_bits(size.context); words > 0)
@@ -214,7 +216,8 @@ Status prepare(Model::State& s) {
     state_offset += recurrent_state_bytes(layer);
     s.lightning_decay.push_back(lightning_decay(layer));
   }
-  return allocate_workspace(s.work, spec, s.options, {s.context, s.step_tokens, s.bound.has_head()});
+  return allocate_workspace(s.work, spec, s.options,
+                            {s.context, s.step_tokens, s.weights.model.has_matrices(Slot::kOutput)});
 }
 
 }  // namespace
@@ -235,7 +238,7 @@ Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const Checkpoint> che
   KL_RETURN_IF_ERROR(check_places(s->bound.spec, s->context));
   s->plan = make_plan(s->bound, options);
   KL_RETURN_IF_ERROR(check_memory(s->plan, options, s->checkpoint->path));
-  s->pool = std::make_unique<ThreadPool>(options.threads);
+  s->pool = std::make_shared<ThreadPool>(options.threads);
   s->compute = {&kernel_table(s->isa), s->pool.get()};
   KL_TRY(s->weights, pack_weights(s->compute, *s->checkpoint, s->bound, options.progress, s->notes));
   KL_RETURN_IF_ERROR(check_intact(*s->checkpoint));
@@ -243,6 +246,30 @@ Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const Checkpoint> che
   if (!s->bound.ignored.empty())
     s->notes.push_back(std::to_string(s->bound.ignored.size()) + " tensors of the file are not used, " +
                        s->bound.ignored.front() + " among them");
+  return std::unique_ptr<Model>(new Model(std::move(s)));
+}
+
+Result<std::unique_ptr<Model>> Model::load_predictor(const Model& model) {
+  const State& of = *model.state_;
+  std::optional<BoundModel> bound = bind_predictor(*of.checkpoint, of.bound);
+  if (!bound || !of.weights.model.has_matrices(Slot::kOutput))
+    return Error{ErrorCode::kUnsupported, of.checkpoint->path + ": has no prediction layer in a form that is known"};
+  auto s = std::make_unique<State>();
+  s->isa = of.isa;
+  s->bound = *std::move(bound);
+  s->checkpoint = of.checkpoint;
+  s->options = of.options;
+  s->options.keep_states = true;
+  s->options.progress = {};
+  s->context = of.context;
+  s->step_tokens = of.step_tokens;
+  s->plan = make_plan(s->bound, s->options);
+  s->pool = of.pool;
+  s->compute = of.compute;
+  KL_TRY(s->weights, pack_weights(s->compute, *s->checkpoint, s->bound, s->options.progress, s->notes));
+  KL_RETURN_IF_ERROR(check_intact(*s->checkpoint));
+  s->weights.model.matrices_to_fill(Slot::kOutput) = of.weights.model.stack(Slot::kOutput);  // the memory is shared
+  KL_RETURN_IF_ERROR(prepare(*s));
   return std::unique_ptr<Model>(new Model(std::move(s)));
 }
 

@@ -22,6 +22,7 @@ struct ModelOptions {
   int64_t page_positions = 64;  // positions in a KV page, a multiple of 16
   int64_t context = 0;          // longest sequence to prepare for (rope tables); 0: what the model was trained for
   bool states_only = false;     // no logits will be asked for: the output head stays in the file
+  bool keep_states = false;     // last_states() will be asked for
   std::string isa;              // forces an instruction set level by name; empty: the best
   int threads = 0;              // 0: default_thread_count()
   uint64_t memory_limit = 0;    // bytes the model may take; 0: what the machine has available
@@ -53,6 +54,7 @@ struct StepSlice {
   std::byte* state = nullptr;
   std::span<const int32_t> types = {};  // of an encoder's tokens, in [0, token_types); empty: all 0
   int64_t last_rows = 1;                // with LogitRows::kLast: of so many tokens at the end
+  std::span<const float> states = {};   // a predictor's: for each token the state before it, [tokens][width]
 };
 
 class Model {
@@ -60,6 +62,10 @@ class Model {
   // Refuses (kResource, with the plan's numbers) what cannot fit into memory.
   static Result<std::unique_ptr<Model>> load(std::shared_ptr<const Checkpoint> checkpoint,
                                              const ModelOptions& options = {});
+  // The model's own prediction layer (MTP) as a model: its token at a position and the state of the model before that
+  // token give logits of the token behind it. It keeps its states, shares the other's threads and output head, and has
+  // KV pages of its own; it has the same options. kUnsupported where there is none (families/family.h, bind_predictor).
+  static Result<std::unique_ptr<Model>> load_predictor(const Model& model);
   ~Model();
 
   const ModelSpec& spec() const;
@@ -82,6 +88,9 @@ class Model {
   // Returns the logits of the rows asked for, slice by slice, [rows][vocabulary], valid until the next call. Not
   // thread-safe: one caller (the engine thread) at a time.
   std::span<const float> forward(std::span<const StepSlice> slices);
+
+  // Of each token of the last forward(), where the output head would read it, [tokens][width]; with keep_states.
+  std::span<const float> last_states() const;
 
   // As forward(), but returns the rows' states where the output head would read them, [rows][width]: for embeddings.
   std::span<const float> states(std::span<const StepSlice> slices);

@@ -62,6 +62,7 @@ int64_t scratch_floats(const ModelSpec& spec, int64_t tokens) {
     const int64_t mixer = layer.recurs() ? recurrent_columns(layer) : attention + index_columns(a.indexer);
     columns = std::max({columns, mixer, ffn_columns(layer.ffn, spec.width), layer.input_dim});
   }
+  if (spec.reads_states) columns = std::max(columns, 2 * spec.width);
   return (columns + stream_columns(spec)) * tokens + kMostTakes * 16;
 }
 

@@ -25,6 +25,8 @@ struct Workspace {
   AlignedBuffer branch;                  // [width]: what a block adds to the residual stream
   AlignedBuffer selected;                // [streams][width]: the rows whose logits are wanted
   AlignedBuffer logits;                  // [vocabulary]
+  AlignedBuffer kept_states;             // [width]: of all tokens, where they are to be kept
+  std::span<const float> last_states;    // the rows in use
   AlignedBuffer layer_inputs;            // [layer][input_dim]
   AlignedBuffer chosen;                  // a bit for each position, set by the last indexer for those to read
   int64_t chosen_words = 0;              // 64-bit words of a row of these; a token has one, or one a kv head
@@ -72,7 +74,7 @@ struct Model::State {
   int64_t context = 0;
   int64_t step_tokens = 0;  // at most
   IsaLevel isa = IsaLevel::kPortable;
-  std::unique_ptr<ThreadPool> pool;
+  std::shared_ptr<ThreadPool> pool;  // a predictor's is its model's
   Compute compute;
   ModelWeights weights;
   std::vector<RopeTable> rope_tables;   // one a distinct RopeSpec
