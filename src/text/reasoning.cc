@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "text/partial_marker.h"
+
 namespace kinglet {
 namespace {
 
@@ -33,15 +35,6 @@ constexpr std::array kChannelTokens{kStart, kChannel, kMessage, std::string_view
 constexpr size_t kMaxHeader = 512;  // bytes: a message whose header is longer has none
 
 constexpr std::string_view kSpace = " \t\r\n";
-
-// How many bytes at the end of `text` may be the beginning of `marker`.
-size_t partial_marker(std::string_view text, std::string_view marker) {
-  size_t longest = std::min(text.size(), marker.size() - 1);
-  for (size_t n = longest; n > 0; --n) {
-    if (text.substr(text.size() - n) == marker.substr(0, n)) return n;
-  }
-  return 0;
-}
 
 }  // namespace
 

@@ -81,14 +81,6 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-size_t partial_marker(std::string_view text, std::string_view marker) {
-  if (marker.empty()) return 0;
-  for (size_t n = std::min(text.size(), marker.size() - 1); n > 0; --n) {
-    if (text.substr(text.size() - n) == marker.substr(0, n)) return n;
-  }
-  return 0;
-}
-
 std::string decode_json_string(std::string_view quoted) {
   auto value = parse_json(quoted, "a string");
   return value.ok() && value->is_string() ? value->get<std::string>() : "";

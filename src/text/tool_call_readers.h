@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "text/partial_marker.h"
 #include "text/tool_calls.h"
 
 namespace kinglet {
@@ -71,8 +72,6 @@ inline bool is_space(char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 std::string_view trimmed(std::string_view text);
-// How many bytes at the end of `text` may be the beginning of `marker`.
-size_t partial_marker(std::string_view text, std::string_view marker);
 
 // The text of a JSON string, quotes and all; empty where it is none.
 std::string decode_json_string(std::string_view quoted);
